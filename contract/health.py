@@ -1,0 +1,72 @@
+"""The health request and its reply, on `claude.cli.health`."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from contract.codes import ErrorCode
+from contract.request import RequestError
+
+
+class HealthRequest(BaseModel):
+    """Asks a responder how it is.
+
+    Attributes:
+        deep: Whether to run a real one-word prompt, which costs a slot, seconds and tokens.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    deep: bool = False
+
+    def to_bytes(self) -> bytes:
+        """Give the JSON that travels."""
+        return self.model_dump_json().encode()
+
+
+class HealthReply(BaseModel):
+    """How a responder is.
+
+    Attributes:
+        status: `healthy`, or `unhealthy` with a `reason`.
+        responder: Its id.
+        version: Of claude-nats.
+        cli_available: Whether the CLI is there and answers for its version.
+        cli_version: The CLI's version.
+        slots: How many runs it may have at a time.
+        in_flight: How many it has.
+        backlog: How many requests wait for a slot.
+        uptime_s: Seconds since it was started.
+        deep: Whether a real prompt was run, and how it ended; none when it was not asked for.
+        reason: One line that says what is wrong.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    status: Literal["healthy", "unhealthy"]
+    responder: str
+    version: str
+    cli_available: bool
+    cli_version: str | None = None
+    slots: int
+    in_flight: int
+    backlog: int
+    uptime_s: float
+    deep: bool | None = None
+    reason: str | None = None
+
+    def to_bytes(self) -> bytes:
+        """Give the JSON that travels; what is not known does not."""
+        return self.model_dump_json(exclude_none=True).encode()
+
+
+def parse_health_request(body: bytes) -> HealthRequest:
+    """Read a health request; an empty body asks for the cheap check.
+
+    Raises:
+        RequestError: The body is something else.
+    """
+    try:
+        return HealthRequest.model_validate_json(body or b"{}")
+    except ValidationError:
+        raise RequestError(ErrorCode.INVALID_REQUEST, 'a health request is empty or {"deep": true}') from None

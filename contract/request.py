@@ -1,0 +1,142 @@
+"""The request: its shape, its limits, and the one way to read it from bytes."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from contract.codes import ErrorCode
+
+DEFAULT_TIMEOUT_MS = 60_000
+# The CLI reads at most 10 MB of text from stdin ("piped stdin input exceeds 10MB").
+PROMPT_MAX_BYTES = 10_000_000
+_NAME_SHOWN = 64
+
+
+class RequestError(ValueError):
+    """A request that is refused before anything is done for it.
+
+    Attributes:
+        code: What was wrong with it, in one word.
+    """
+
+    def __init__(self, code: ErrorCode, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass(frozen=True)
+class RequestLimits:
+    """How large a request may be.
+
+    Attributes:
+        prompt_max_bytes: Size of the prompt in UTF-8.
+        args_max_count: How many arguments.
+        arg_max_bytes: Size of one argument in UTF-8.
+        cwd_max_bytes: Size of the working directory's path in UTF-8.
+        timeout_max_ms: The longest time a caller may ask for, in milliseconds.
+    """
+
+    prompt_max_bytes: int = PROMPT_MAX_BYTES
+    args_max_count: int = 64
+    arg_max_bytes: int = 8 * 1024
+    cwd_max_bytes: int = 4096
+    timeout_max_ms: int = 3_600_000
+
+
+RequestId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,64}$")]
+
+
+class ExecuteRequest(BaseModel):
+    """One run of the CLI, as it is asked for on `claude.cli.execute`.
+
+    Attributes:
+        prompt: What the CLI reads on stdin.
+        id: Names the request in replies, logs and traces; a ULID unless the caller has names of its own.
+        args: The CLI's flags; none means those of its headless mode, `-p --output-format json`.
+        cwd: Working directory inside the responder's roots; none means a fresh empty one.
+        timeout_ms: Milliseconds from now after which nobody waits any more, the wait for a slot included.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, populate_by_name=True)
+
+    prompt: str
+    id: RequestId | None = None
+    args: tuple[str, ...] | None = None
+    cwd: str | None = None
+    timeout_ms: Annotated[
+        int,
+        Field(
+            strict=True, ge=1, validation_alias=AliasChoices("timeout_ms", "timeout"), serialization_alias="timeout_ms"
+        ),
+    ] = DEFAULT_TIMEOUT_MS
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_two_timeouts(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "timeout" in data and "timeout_ms" in data:
+            raise ValueError("timeout is another name of timeout_ms: give one of them")
+        return data
+
+    def to_bytes(self) -> bytes:
+        """Give the JSON that travels; what is not set does not."""
+        return self.model_dump_json(exclude_none=True, by_alias=True).encode()
+
+
+def parse_request(body: bytes, limits: RequestLimits) -> ExecuteRequest:
+    """Read a request from the bytes of a message.
+
+    Args:
+        body: The payload.
+        limits: How large the request may be.
+
+    Returns:
+        The validated request, within the limits.
+
+    Raises:
+        RequestError: The message says what is wrong by name and size, never by value.
+    """
+    try:
+        request = ExecuteRequest.model_validate_json(body)
+    except ValidationError as error:
+        raise RequestError(ErrorCode.INVALID_REQUEST, _one_line(error)) from None
+    _check_limits(request, limits)
+    return request
+
+
+def _one_line(error: ValidationError) -> str:
+    problems = []
+    for problem in error.errors(include_url=False, include_input=False, include_context=False):
+        name = ".".join(str(part) for part in problem["loc"])[:_NAME_SHOWN].encode("ascii", "backslashreplace").decode()
+        if problem["type"] == "extra_forbidden":
+            known = ", ".join(ExecuteRequest.model_fields)
+            problems.append(f"unknown key {name!r} (known: {known})")
+        elif problem["type"] == "json_invalid":
+            problems.append("the body is not a JSON object in UTF-8")
+        elif not name:
+            problems.append(problem["msg"].removeprefix("Value error, "))
+        else:
+            problems.append(f"{name}: {problem['msg']}")
+    return f"request refused: {'; '.join(problems[:3])}"
+
+
+def _check_limits(request: ExecuteRequest, limits: RequestLimits) -> None:
+    args = request.args or ()
+    sizes = [
+        ("prompt", len(request.prompt.encode()), limits.prompt_max_bytes, "bytes"),
+        ("args", len(args), limits.args_max_count, "arguments"),
+        *((f"args[{place}]", len(arg.encode()), limits.arg_max_bytes, "bytes") for place, arg in enumerate(args)),
+        ("cwd", len((request.cwd or "").encode()), limits.cwd_max_bytes, "bytes"),
+    ]
+    for name, size, limit, unit in sizes:
+        if size > limit:
+            raise RequestError(
+                ErrorCode.REQUEST_TOO_LARGE, f"request refused: {name} has {size} {unit}, the limit is {limit}"
+            )
+    if request.timeout_ms > limits.timeout_max_ms:
+        raise RequestError(
+            ErrorCode.INVALID_REQUEST,
+            f"request refused: timeout_ms is {request.timeout_ms}, the limit is {limits.timeout_max_ms}",
+        )
+    if not request.prompt.strip():
+        raise RequestError(ErrorCode.INVALID_REQUEST, "request refused: the prompt is empty")

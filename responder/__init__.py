@@ -1,0 +1,1 @@
+"""The service that runs the Claude CLI for requesters."""
