@@ -39,7 +39,7 @@ class RequestLimits:
 
     prompt_max_bytes: int = PROMPT_MAX_BYTES
     args_max_count: int = 64
-    arg_max_bytes: int = 8 * 1024
+    arg_max_bytes: int = 32 * 1024
     cwd_max_bytes: int = 4096
     timeout_max_ms: int = 3_600_000
 

@@ -3,7 +3,8 @@
 import re
 from collections import Counter
 
-from responder.stub_api.messages import MessagesRequest, Reply, answer_text
+from responder.stub_api.messages import Reply, answer_text
+from responder.stub_api.request import MessagesRequest
 from responder.stub_api.script import Answer, Rule, Script
 
 _TOOL_ID = re.compile(r"toolu_stub_(\d+)_(\d+)_\d+")
@@ -15,11 +16,14 @@ class Playback:
 
     A tool call's id names the script and the rule it came from, so that its result finds the same rule however many
     requests came between, and nothing has to be kept.
+
+    Args:
+        script: The first script.
     """
 
     def __init__(self, script: Script) -> None:
-        self._scripts = 0
         self._replies = 0
+        self._scripts = 0
         self.use(script)
 
     def __repr__(self) -> str:
@@ -31,29 +35,31 @@ class Playback:
         self._served: Counter[int] = Counter()
         self._scripts += 1
 
-    def answer(self, request: MessagesRequest) -> tuple[Answer, Reply]:
-        """Decide what a request gets, and count it."""
+    def reply(self, request: MessagesRequest) -> Reply:
+        """Decide what a request gets, and count it against its rule.
+
+        The result of a tool call is answered by the rule that asked for the call and is not counted again. When that
+        rule was in an earlier script, the rules decide as for a prompt, but no tool is called once more.
+        """
         self._replies += 1
         index = self._rule_called(request)
-        has_result = bool(request.tool_result_ids)
         if index is None:
             index = self._rule_matching(request)
-        rule: Answer = _DEFAULT if index is None else self._script.rules[index]
-        tool = None if has_result else rule.tool
-        reply = Reply(
+        answer = _DEFAULT if index is None else self._script.rules[index]
+        tool = None if request.tool_result_ids else answer.tool
+        return Reply(
             id=f"msg_stub_{self._replies}",
             model=request.model,
-            text="" if tool else answer_text(rule, request.prompt),
-            answer=rule,
+            text=answer_text(answer, request.prompt),
+            answer=answer,
             tool=tool,
-            tool_id=f"toolu_stub_{self._scripts}_{index}_{self._replies}",
+            tool_id=f"toolu_stub_{self._scripts}_{index}_{self._replies}" if tool else "",
         )
-        return rule, reply
 
     def _rule_called(self, request: MessagesRequest) -> int | None:
         for tool_id in request.tool_result_ids:
             found = _TOOL_ID.fullmatch(tool_id)
-            if found and int(found[1]) == self._scripts:
+            if found and int(found[1]) == self._scripts and int(found[2]) < len(self._script.rules):
                 return int(found[2])
         return None
 

@@ -23,7 +23,13 @@ TEXT_MAX_BYTES = 64 * 1024 * 1024
 
 Seconds = Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)]
 Tokens = Annotated[int, Field(ge=0)]
+HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+$")]
+HeaderValue = Annotated[str, Field(pattern=r"^[\x20-\x7e]*$")]
 ErrorStatus = Literal[400, 401, 403, 404, 413, 429, 500, 529]
+
+_KINDS = {"text", "echo", "text_bytes", "status", "hang"}
+_OF_AN_ERROR = {"message", "retry_after_s"}
+_OF_ANY_ANSWER = {"headers", "delay_s"}
 
 
 class ScriptError(ValueError):
@@ -79,7 +85,7 @@ class Answer(_Part):
     Attributes:
         text: The answer, literally.
         echo: Answer with the prompt.
-        text_bytes: Answer with exactly so many bytes of generated ASCII text, always the same, with newlines and quotes.
+        text_bytes: Answer with exactly so many bytes of ASCII text, always the same, with newlines and quotes in it.
         status: Answer with this HTTP status and Anthropic's error document.
         message: The text in the error document; None for a usual one.
         retry_after_s: Seconds in the error's `retry-after` header; None for no such header.
@@ -87,37 +93,40 @@ class Answer(_Part):
         tool: Call this tool first; the text follows once the request with its result has come.
         delay_s: Seconds before the first byte.
         chunk_chars: Characters in one text delta.
-        chunk_delay_s: Seconds between two events of a stream.
+        chunk_delay_s: Seconds between two deltas of a stream.
         hang: Accept the request and answer nothing until the connection is closed.
         disconnect: Close the connection when half of the answer is sent.
         usage: The tokens reported.
     """
 
     text: str | None = None
-    echo: Literal[True] | None = None
+    echo: bool = False
     text_bytes: int | None = Field(default=None, ge=1, le=TEXT_MAX_BYTES)
     status: ErrorStatus | None = None
     message: str | None = None
     retry_after_s: Annotated[int, Field(ge=0)] | None = None
-    headers: dict[str, str] = {}
+    headers: dict[HeaderName, HeaderValue] = {}
     tool: Tool | None = None
     delay_s: Seconds = 0.0
     chunk_chars: int = Field(default=2048, ge=1)
     chunk_delay_s: Seconds = 0.0
-    hang: Literal[True] | None = None
+    hang: bool = False
     disconnect: bool = False
     usage: Usage = Usage()
 
     @model_validator(mode="after")
     def _is_one_answer(self) -> Self:
-        kinds = [name for name in ("text", "echo", "text_bytes", "status", "hang") if getattr(self, name) is not None]
+        fields = type(self).model_fields
+        given = {name for name in self.model_fields_set if getattr(self, name) != fields[name].default}
+        kinds = sorted(given & _KINDS)
         if len(kinds) > 1:
             raise ValueError(f"{' and '.join(kinds)} exclude each other; keep one")
-        useless = {"status": {"tool", "chunk_chars", "chunk_delay_s", "disconnect", "usage"}, "hang": {"tool", "headers"}}
-        for kind in kinds:
-            if lost := useless.get(kind, set()) & self.model_fields_set:
-                raise ValueError(f"{min(lost)} has no effect beside {kind}; remove one of them")
-        if self.status is None and (lost := {"message", "retry_after_s"} & self.model_fields_set):
+        rest = given - _KINDS - {"match", "times"}
+        if self.hang and rest:
+            raise ValueError(f"{min(rest)} has no effect beside hang; remove one of them")
+        if self.status is not None and (lost := rest - _OF_AN_ERROR - _OF_ANY_ANSWER):
+            raise ValueError(f"{min(lost)} has no effect beside status; remove one of them")
+        if self.status is None and (lost := rest & _OF_AN_ERROR):
             raise ValueError(f"{min(lost)} belongs to an error; add status")
         return self
 

@@ -1,0 +1,84 @@
+"""Putting a responder together from its settings."""
+
+import importlib.metadata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from contract import RequestLimits, Subjects
+from responder.admission import Admission
+from responder.answers import Answers
+from responder.arguments import ArgumentPolicy
+from responder.cli_environment import CLIEnvironment
+from responder.cli_probe import CLIProbe
+from responder.execution import Execution
+from responder.health import Health
+from responder.micro import Micro
+from responder.run import RunLimits, Runner
+from responder.service import Service
+from responder.settings import ResponderSettings
+from responder.slots import Slots
+from responder.statistics import Statistics
+from responder.sweep import Sweeper
+from responder.tracing import Tracing
+from responder.working_directory import WorkingDirectories
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a responder is made of, put together by `assemble`."""
+
+    settings: ResponderSettings
+    sweeper: Sweeper
+    runner: Runner
+    probe: CLIProbe
+    service: Service
+    health: Health
+    micro: Micro
+
+
+def version() -> str:
+    """Give the version of claude-nats."""
+    try:
+        return importlib.metadata.version("claude-nats")
+    except importlib.metadata.PackageNotFoundError:
+        return "0.0.0"
+
+
+def argument_policy(settings: ResponderSettings) -> ArgumentPolicy:
+    """Give the argument policy that the operator has set."""
+    return ArgumentPolicy(frozenset(settings.allow), settings.models, settings.tools, settings.max_budget_usd)
+
+
+def assemble(settings: ResponderSettings, host: Mapping[str, str], *, tracing: bool) -> Parts:
+    """Put a responder together.
+
+    Args:
+        settings: What it is started with.
+        host: This process's environment.
+        tracing: Whether the CLI exports its spans.
+    """
+    cli = settings.cli_path()
+    subjects = Subjects(settings.subject_prefix)
+    sweeper = Sweeper()
+    limits = RunLimits(output_max_bytes=settings.output_max_bytes, stop_step_s=settings.stop_step_s)
+    runner = Runner(sweeper, limits)
+    environment = CLIEnvironment(host, settings.cli_env, settings.cli_max_retries, tracing)
+    directories = WorkingDirectories([Path(root) for root in settings.cwd_roots], settings.scratch)
+    request_limits = RequestLimits(
+        prompt_max_bytes=settings.prompt_max_bytes, timeout_max_ms=round(settings.timeout_max_s * 1000)
+    )
+    spans = Tracing()
+    service = Service(
+        inbox_prefix=settings.inbox_prefix,
+        admission=Admission(request_limits, argument_policy(settings), directories),
+        slots=Slots(settings.slots, settings.backlog_max),
+        execution=Execution(cli, runner, environment, directories, spans),
+        answers=Answers(settings.name, environment.secrets()),
+        tracing=spans,
+        statistics=Statistics(datetime.now(UTC)),
+    )
+    probe = CLIProbe(cli, runner, environment)
+    micro = Micro(settings.name, version(), subjects, settings.slots, service.statistics)
+    return Parts(settings, sweeper, runner, probe, service, Health(service, probe, version()), micro)

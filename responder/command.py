@@ -1,0 +1,125 @@
+"""The command `claude-responder`: serve, check, health, policy, stub-api."""
+
+import asyncio
+import inspect
+import json
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from contract import HealthReply, HealthRequest, Subjects
+from responder.assembly import argument_policy
+from responder.check import findings, findings_table, settings_table
+from responder.embedded import EmbeddedServerError
+from responder.link import LinkError, ask
+from responder.policy import policy_table
+from responder.serve import ServeError, serve
+from responder.settings import ENV_PREFIX, ResponderSettings, SettingsError, host_environment, load_settings
+from telemetry import TelemetryError, configure, traces_endpoint
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Runs the Claude CLI for requesters over NATS.")
+_EXPECTED = (SettingsError, ServeError, LinkError, EmbeddedServerError, TelemetryError)
+
+
+def with_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command an option for every setting; it is called with the settings and its own options.
+
+    The options are those of `ResponderSettings`, so that each setting is described in one place.
+    """
+    own = [parameter for name, parameter in inspect.signature(command).parameters.items() if name != "settings"]
+    options = [_option(name) for name in ResponderSettings.model_fields]
+
+    def run(**given: Any) -> None:
+        more = {parameter.name: given.pop(parameter.name) for parameter in own}
+        try:
+            command(load_settings(given), **more)
+        except _EXPECTED as error:
+            Console(stderr=True, soft_wrap=True, markup=False).print(f"claude-responder: {error}")
+            raise typer.Exit(1) from None
+
+    run.__name__, run.__doc__ = command.__name__, command.__doc__
+    run.__signature__ = inspect.Signature([*own, *options])  # type: ignore[attr-defined] # what typer reads
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in (*own, *options)}
+    return run
+
+
+def _option(name: str) -> inspect.Parameter:
+    field = ResponderSettings.model_fields[name]
+    variable = "NATS_URL" if name == "nats_url" else f"{ENV_PREFIX}{name.upper()}"
+    default = "" if field.default_factory or field.default in (None, ()) else f", default {field.default}"
+    flag = f"--{name.replace('_', '-')}"
+    kind: Any = bool | None if field.annotation is bool else str | None
+    option = typer.Option(flag, help=f"{field.description} ({variable}{default})", show_default=False, metavar="")
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, option])
+
+
+def _serve(settings: ResponderSettings) -> None:
+    """Join the queue group and run the CLI for requests until SIGTERM, which drains."""
+    logging.basicConfig(
+        level=settings.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    host = host_environment()
+    flush = configure("claude-responder", environ=host, attributes={"service.instance.id": settings.name})
+    try:
+        status = asyncio.run(serve(settings, host, tracing=traces_endpoint(host) is not None))
+    finally:
+        flush()
+    raise typer.Exit(status)
+
+
+def _check(settings: ResponderSettings) -> None:
+    """Show the settings, and whether a responder would work with them here; exit status 1 if not."""
+    console = Console()
+    console.print(settings_table(settings))
+    found = asyncio.run(findings(settings, host_environment()))
+    console.print(findings_table(found))
+    raise typer.Exit(0 if all(finding.is_good for finding in found) else 1)
+
+
+def _health(
+    settings: ResponderSettings,
+    *,
+    of: Annotated[str | None, typer.Option(help="id of the responder to ask; any one answers without it")] = None,
+    deep: Annotated[bool, typer.Option("--deep", help="run a real one-word prompt, which costs tokens")] = False,
+    timeout: Annotated[float | None, typer.Option(help="seconds to wait (default 10, deep 90)")] = None,
+) -> None:
+    """Ask a responder over NATS how it is; exit status 1 if it is unhealthy or silent."""
+    subjects = Subjects(settings.subject_prefix)
+    subject = subjects.health_of(of) if of else subjects.health
+    seconds = timeout if timeout is not None else (90.0 if deep else 10.0)
+    inbox = settings.inbox_prefix
+    body = HealthRequest(deep=deep).to_bytes()
+    reply = HealthReply.model_validate_json(asyncio.run(ask(settings.servers, subject, body, seconds, inbox)))
+    sys.stdout.write(json.dumps(reply.model_dump(exclude_none=True)) + "\n")
+    raise typer.Exit(0 if reply.status == "healthy" else 1)
+
+
+def _policy(settings: ResponderSettings) -> None:
+    """Show which of the CLI's flags a request may use."""
+    Console().print(policy_table(argument_policy(settings)))
+
+
+@app.command("stub-api")
+def _stub_api(
+    port: Annotated[int, typer.Option(help="port on 127.0.0.1; 0 for any free one")] = 0,
+    script: Annotated[Path | None, typer.Option(help="JSON file that says what to answer")] = None,
+) -> None:
+    """Run a stub of the Messages API on loopback, to test workers without a credential and without cost."""
+    # aiohttp, which nothing else of the responder needs.
+    from responder.stub_api.__main__ import main as run_stub  # noqa: PLC0415
+
+    raise typer.Exit(run_stub(["--port", str(port), *(["--script", str(script)] if script else [])]))
+
+
+for _name, _command in (("serve", _serve), ("check", _check), ("health", _health), ("policy", _policy)):
+    app.command(_name)(with_settings(_command))
+
+
+def main() -> None:
+    """Run the command."""
+    app()

@@ -1,0 +1,58 @@
+"""From a job that holds its slot to an outcome: directory, environment, one run, its classification, its spans."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from contract import new_ulid
+from responder.admission import Job
+from responder.cli_environment import CLIEnvironment
+from responder.outcome import Failure, Success, classify
+from responder.run import Command, Observation, Runner
+from responder.tracing import Tracing, current_trace_headers, set_observation, set_outcome
+from responder.working_directory import WorkingDirectories
+
+
+@dataclass(frozen=True)
+class Execution:
+    """Runs jobs.
+
+    Attributes:
+        cli: The executable; None when there was none at the start.
+        runner: Runs processes.
+        environment: Builds the CLI's environment.
+        directories: Opens the working directory.
+        tracing: Starts the spans.
+    """
+
+    cli: Path | None
+    runner: Runner
+    environment: CLIEnvironment
+    directories: WorkingDirectories
+    tracing: Tracing
+
+    async def execute(self, job: Job) -> tuple[Success | Failure, Observation]:
+        """Run a job, which holds a slot, to its end or its deadline.
+
+        Raises:
+            RequestError: Its directory has gone since it was admitted.
+        """
+        with self.tracing.invoke_agent() as span:
+            async with self.directories.enter(job.cwd) as cwd:
+                seen = await self._run(job, cwd)
+            outcome = classify(seen, job.arguments.output_format)
+            set_outcome(span, outcome)
+        return outcome, seen
+
+    async def _run(self, job: Job, cwd: str) -> Observation:
+        if self.cli is None:
+            return Observation(not_found=True)
+        with self.tracing.cli_process(self.cli.name, "cold") as span:
+            command = Command(
+                argv=(str(self.cli), *job.arguments.argv),
+                env=self.environment.build(current_trace_headers()),
+                cwd=cwd,
+                stdin=job.prompt.encode(),
+            )
+            seen = await self.runner.run(new_ulid(), command, job.deadline)
+            set_observation(span, seen)
+        return seen

@@ -1,0 +1,166 @@
+"""One cold run: start the CLI for one request, watch it, end it, and leave nothing of it behind."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from responder.child import Child, ChildNotFoundError, ChildStartError
+from responder.sweep import MARK_VARIABLE, Sweeper, end_child
+
+_OUTPUT_CHECK_S = 0.1
+
+
+class StopReason(StrEnum):
+    """Why the responder itself ended a run; an exit status cannot tell, since a stopped CLI may still exit with 0."""
+
+    DEADLINE = "deadline"
+    OUTPUT_TOO_LARGE = "output_too_large"
+    RESPONDER_STOPPED = "responder_stopped"
+
+
+@dataclass(frozen=True)
+class RunLimits:
+    """What a run may take.
+
+    Attributes:
+        output_max_bytes: The most it may print, on stdout and on stderr each.
+        stderr_kept_bytes: How much of the end of stderr is kept.
+        stop_step_s: Seconds between SIGINT, SIGTERM and SIGKILL.
+    """
+
+    output_max_bytes: int = 64 * 1024 * 1024
+    stderr_kept_bytes: int = 16 * 1024
+    stop_step_s: float = 2.0
+
+
+@dataclass(frozen=True)
+class Command:
+    """What to start.
+
+    Attributes:
+        argv: Executable (an absolute path) and arguments.
+        env: Its whole environment, to which the run's mark is added.
+        cwd: Its working directory.
+        stdin: What it reads.
+    """
+
+    argv: Sequence[str]
+    env: Mapping[str, str]
+    cwd: str
+    stdin: bytes = b""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What was seen of one run; `outcome.classify` says what it means.
+
+    Attributes:
+        stdout: What the CLI printed.
+        stderr: The end of what it said on stderr.
+        exit_status: Its exit status, or minus the signal that killed it; None when it never started.
+        stop_reason: Why the responder ended it, if it did.
+        not_found: Whether the executable is missing.
+        start_error: Why it could not be started, if so.
+        pid: Its process id.
+        duration_s: Seconds from start to exit.
+        survivors: How many processes it left, which were killed.
+    """
+
+    stdout: bytes = b""
+    stderr: bytes = b""
+    exit_status: int | None = None
+    stop_reason: StopReason | None = None
+    not_found: bool = False
+    start_error: str | None = None
+    pid: int | None = None
+    duration_s: float = 0.0
+    survivors: int = 0
+
+
+class Runner:
+    """Runs the CLI, cold: one process for one request.
+
+    Args:
+        sweeper: Kills what runs leave behind.
+        limits: What one run may take.
+    """
+
+    def __init__(self, sweeper: Sweeper, limits: RunLimits) -> None:
+        self._sweeper = sweeper
+        self._limits = limits
+        self._stopped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def stop_all(self) -> None:
+        """Kill every run now, and every later one at its start; their observations say `RESPONDER_STOPPED`."""
+        if not self._stopped.done():
+            self._stopped.set_result(None)
+
+    async def run(self, run_id: str, command: Command, deadline: float) -> Observation:
+        """Run a command to its end, or to its deadline, and sweep up after it.
+
+        Args:
+            run_id: A name no other run has.
+            command: What to start.
+            deadline: Loop time, in seconds, at which it is ended.
+
+        Returns:
+            What was seen. No process of the run is left then, nor when this is cancelled.
+        """
+        env = {**command.env, MARK_VARIABLE: run_id}
+        try:
+            child = Child.start(command.argv, env=env, cwd=command.cwd, stdin=command.stdin)
+        except ChildNotFoundError:
+            return Observation(not_found=True)
+        except ChildStartError as error:
+            return Observation(start_error=str(error))
+        self._sweeper.register(run_id, child.pid)
+        with contextlib.closing(child):
+            try:
+                stop_reason = await self._watch(child, deadline)
+            finally:
+                survivors = await _finish_even_if_cancelled(self._clean_up(run_id, child))
+            return Observation(
+                stdout=child.read_stdout(self._limits.output_max_bytes),
+                stderr=child.read_stderr(self._limits.stderr_kept_bytes),
+                exit_status=await child.wait(),
+                stop_reason=stop_reason,
+                pid=child.pid,
+                duration_s=time.monotonic() - child.started_at,
+                survivors=survivors,
+            )
+
+    async def _watch(self, child: Child, deadline: float) -> StopReason | None:
+        """Wait for the exit or for a reason to end the run, whichever is first."""
+        now = asyncio.get_running_loop().time
+        while True:
+            await child.wait_or(self._stopped, min(_OUTPUT_CHECK_S, max(0.0, deadline - now())))
+            if child.output_bytes() > self._limits.output_max_bytes:
+                return StopReason.OUTPUT_TOO_LARGE
+            if child.has_exited:
+                return None
+            if self._stopped.done():
+                return StopReason.RESPONDER_STOPPED
+            if now() >= deadline:
+                return StopReason.DEADLINE
+
+    async def _clean_up(self, run_id: str, child: Child) -> int:
+        await end_child(child, self._limits.stop_step_s, self._stopped)
+        return await self._sweeper.sweep(run_id)
+
+
+async def _finish_even_if_cancelled(work: Coroutine[Any, Any, int]) -> int:
+    """Await to the end, however often this is cancelled meanwhile; the cancellation is raised afterwards."""
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
+    return task.result()

@@ -1,0 +1,129 @@
+"""What a responder does with a request: admit, wait for a slot, run, answer."""
+
+import asyncio
+import logging
+import traceback
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from contract import ErrorCode, ExecuteReply, RequestError, has_inbox_prefix
+from responder.admission import Admission, Job
+from responder.answers import Answers
+from responder.execution import Execution
+from responder.slots import BacklogClosedError, BacklogFullError, Slots, WaitedTooLongError
+from responder.statistics import Statistics
+from responder.tracing import Tracing, set_error, set_reply
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """A message as it arrived.
+
+    Attributes:
+        subject: Where.
+        reply_subject: Where its answer is asked to go; chosen by the caller.
+        headers: Its headers.
+        body: Its payload.
+        received_at: Loop time, in seconds.
+    """
+
+    subject: str
+    reply_subject: str
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+    received_at: float
+
+
+class Outlet(Protocol):
+    """Where answers leave."""
+
+    @property
+    def max_payload(self) -> int:
+        """The largest message the server takes, in bytes."""
+
+    def publish(self, subject: str, body: bytes, headers: Mapping[str, str]) -> Awaitable[None]:
+        """Send a message."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """Answers requests, each in a task of its own.
+
+    Attributes:
+        inbox_prefix: What a reply subject must begin with.
+        admission: Decides what may run.
+        slots: The permits to run.
+        execution: Runs it.
+        answers: Builds the replies.
+        tracing: Starts the spans.
+        statistics: Counts.
+    """
+
+    inbox_prefix: str
+    admission: Admission
+    slots: Slots
+    execution: Execution
+    answers: Answers
+    tracing: Tracing
+    statistics: Statistics
+
+    async def handle(self, incoming: Incoming, outlet: Outlet) -> None:
+        """Answer one request; whatever happens, there is exactly one reply, or a log line why there is none."""
+        now = asyncio.get_running_loop().time
+        with self.tracing.process(incoming.subject, incoming.headers, len(incoming.body)) as span:
+            if not has_inbox_prefix(incoming.reply_subject, self.inbox_prefix):
+                set_error(span, ErrorCode.INVALID_REQUEST)
+                _log.warning("request dropped: its reply subject is not an inbox under %s", self.inbox_prefix)
+                return
+            reply = self.answers.fitting(await self._reply(incoming), outlet.max_payload)
+            set_reply(span, reply)
+            self.statistics.count(reply, now() - incoming.received_at)
+            _log_reply(reply, now() - incoming.received_at)
+            await outlet.publish(incoming.reply_subject, reply.to_bytes(), reply.headers())
+
+    async def run(self, job: Job) -> ExecuteReply:
+        """Run a job as soon as there is a slot, and say how it went."""
+        now = asyncio.get_running_loop().time
+        arrived_at = now()
+        try:
+            with self.tracing.wait_for_slot(self.slots.backlog):
+                slot = await self.slots.take(job.deadline)
+            with slot:
+                wait_s = now() - arrived_at
+                outcome, seen = await self.execution.execute(job)
+        except BacklogFullError as error:
+            return self.answers.refusal(
+                job.request_id, ErrorCode.OVERLOADED, str(error), retry_after_ms=error.retry_after_ms
+            )
+        except WaitedTooLongError:
+            message = "the deadline passed while the request waited for a slot"
+            return self.answers.refusal(job.request_id, ErrorCode.TIMEOUT, message, wait_s=now() - arrived_at)
+        except BacklogClosedError:
+            message = "the responder stops and has not started the request"
+            return self.answers.refusal(job.request_id, ErrorCode.STOPPING, message, wait_s=now() - arrived_at)
+        return self.answers.outcome(job.request_id, outcome, job.prompt, seen.duration_s, wait_s)
+
+    async def _reply(self, incoming: Incoming) -> ExecuteReply:
+        request_id = None
+        try:
+            request = self.admission.parse(incoming.body)
+            request_id = request.id
+            return await self.run(self.admission.admit(request, incoming.received_at))
+        except RequestError as error:
+            return self.answers.refusal(request_id, error.code, str(error))
+        except Exception as error:  # noqa: BLE001 # the request boundary: a defect of ours answers this one request
+            _log_defect(error)
+            return self.answers.refusal(request_id, ErrorCode.INTERNAL, "a defect in the responder; see its log")
+
+
+def _log_reply(reply: ExecuteReply, seconds: float) -> None:
+    code = "success" if reply.success else reply.code
+    _log.info("request %s: %s in %.3f s (waited %d ms)", reply.id, code, seconds, reply.wait_ms)
+
+
+def _log_defect(error: Exception) -> None:
+    """Log where an exception came from, but not its text, which may hold anything."""
+    _log.error("defect: %s\n%s", type(error).__name__, "".join(traceback.format_tb(error.__traceback__)).rstrip())

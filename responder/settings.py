@@ -1,0 +1,180 @@
+"""The responder's settings: the one place that reads the environment.
+
+Every setting is an option of `claude-responder serve` and a variable `CLAUDE_RESPONDER_*`; the option wins. NATS's
+address is `NATS_URL`.
+"""
+
+import difflib
+import os
+import shutil
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Self
+from urllib.parse import urlsplit
+
+from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from contract import DEFAULT_INBOX_PREFIX, DEFAULT_SUBJECT_PREFIX, PROMPT_MAX_BYTES, is_plain_subject
+from responder.arguments import OPT_INS
+
+ENV_PREFIX = "CLAUDE_RESPONDER_"
+_NATS_URL = "NATS_URL"
+_NAME_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
+
+
+class SettingsError(ValueError):
+    """A setting that cannot be used; the message is one line and says which and what to do."""
+
+
+Names = Annotated[tuple[str, ...], NoDecode]
+
+
+class ResponderSettings(BaseSettings):
+    """What one responder is started with."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, extra="forbid", frozen=True, hide_input_in_errors=True, populate_by_name=True
+    )
+
+    nats_url: str = Field(
+        "nats://127.0.0.1:4222",
+        validation_alias=AliasChoices("nats_url", _NATS_URL),
+        repr=False,
+        description="NATS servers, comma-separated; user-info is masked wherever it is shown",
+    )
+    name: str = Field(
+        default_factory=lambda: f"{_host_name()}-{os.getpid()}",
+        pattern=_NAME_PATTERN,
+        description="id of this responder, unique in the fleet (default: host and process id)",
+    )
+    cli: Path | None = Field(None, description="the claude executable (default: claude on PATH)")
+    slots: int = Field(5, ge=1, le=1000, description="how many CLIs run at a time")
+    backlog_max: int = Field(100, ge=0, le=100_000, description="how many requests may wait for a slot")
+    subject_prefix: str = Field(DEFAULT_SUBJECT_PREFIX, description="what the fleet's subjects begin with")
+    inbox_prefix: str = Field(DEFAULT_INBOX_PREFIX, description="what a reply subject must begin with")
+    prompt_max_bytes: int = Field(PROMPT_MAX_BYTES, ge=1, le=PROMPT_MAX_BYTES, description="the largest prompt")
+    output_max_bytes: int = Field(64 * 1024 * 1024, ge=1024, description="the most a run may print")
+    timeout_max_s: float = Field(3600.0, gt=0, description="the longest timeout a request may ask for, in seconds")
+    drain_grace_s: float = Field(120.0, ge=0, description="how long accepted requests may go on after SIGTERM")
+    stop_step_s: float = Field(2.0, ge=0, le=60, description="seconds between SIGINT, SIGTERM and SIGKILL to a run")
+    cwd_roots: Names = Field((), description="directories in which a request may name its cwd, comma-separated")
+    scratch: Path | None = Field(None, description="where fresh working directories are made (default: TMPDIR)")
+    allow: Names = Field((), description="flags and modes a request may use only if they are named here")
+    models: Names = Field((), description="the models a request may name (default: any)")
+    tools: Names = Field((), description="the tools a request may name in --tools (default: any)")
+    max_budget_usd: float | None = Field(None, gt=0, description="the most one run may cost (default: no bound)")
+    cli_max_retries: int = Field(2, ge=0, le=10, description="how often the CLI repeats a failed API call itself")
+    cli_env: Names = Field((), description="further variables of the responder's environment that the CLI gets")
+    embedded: bool = Field(default=False, description="start a nats-server of its own, on NATS_URL's loopback port")
+    log_level: str = Field("info", pattern=r"^(debug|info|warning|error)$", description="what is logged on stderr")
+
+    @field_validator("cwd_roots", "allow", "models", "tools", "cli_env", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("allow")
+    @classmethod
+    def _known_opt_ins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if name not in OPT_INS:
+                raise ValueError(f"{name!r} cannot be allowed{_did_you_mean(name, OPT_INS)}")
+        return value
+
+    @field_validator("cwd_roots")
+    @classmethod
+    def _usable_roots(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for root in value:
+            if not Path(root).is_absolute() or not Path(root).is_dir():
+                raise ValueError(f"{root!r} is not the absolute path of a directory")
+        return value
+
+    @field_validator("subject_prefix", "inbox_prefix")
+    @classmethod
+    def _plain(cls, value: str) -> str:
+        if not is_plain_subject(value):
+            raise ValueError("must be letters, digits, - and _ in tokens joined by dots")
+        return value
+
+    @model_validator(mode="after")
+    def _embedded_is_local(self) -> Self:
+        if self.embedded and not _is_loopback(self.nats_url):
+            raise ValueError("embedded: the server listens on loopback only, so NATS_URL must be one loopback address")
+        return self
+
+    @property
+    def servers(self) -> list[str]:
+        """NATS servers to connect to; may hold credentials."""
+        return [url.strip() for url in self.nats_url.split(",") if url.strip()]
+
+    def cli_path(self) -> Path | None:
+        """Give the executable to run: the one named, else `claude` on PATH; None when there is none."""
+        if self.cli is not None:
+            return self.cli.absolute()
+        found = shutil.which("claude")
+        return Path(found) if found else None
+
+    def shown(self) -> dict[str, str]:
+        """Give every setting as text for people, secrets masked."""
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        values["nats_url"] = ",".join(mask_user_info(url) for url in self.servers)
+        values["cli"] = self.cli_path() or "(not found)"
+        return {name: _text(value) for name, value in values.items()}
+
+
+def host_environment() -> dict[str, str]:
+    """Give this process's environment, of which the CLI gets a part."""
+    return dict(os.environ)
+
+
+def load_settings(options: Mapping[str, Any]) -> ResponderSettings:
+    """Read the settings.
+
+    Args:
+        options: Those given on the command line; None means not given.
+
+    Raises:
+        SettingsError: One of them is unknown or unusable.
+    """
+    known = {f"{ENV_PREFIX}{name.upper()}" for name in ResponderSettings.model_fields} - {f"{ENV_PREFIX}NATS_URL"}
+    for name in os.environ:
+        if name.upper().startswith(ENV_PREFIX) and name.upper() not in known:
+            raise SettingsError(f"unknown setting {name}{_did_you_mean(name.upper(), known)}")
+    try:
+        return ResponderSettings(**{name: value for name, value in options.items() if value is not None})
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        name = ".".join(str(part) for part in problem["loc"][:1]) or "settings"
+        raise SettingsError(f"{name}: {problem['msg'].removeprefix('Value error, ')}") from None
+
+
+def mask_user_info(url: str) -> str:
+    """Give a server's address without its user-info."""
+    before, at, after = url.rpartition("@")
+    if not at:
+        return url
+    scheme, separator, _ = before.partition("://")
+    return f"{scheme}{separator}***@{after}" if separator else f"***@{after}"
+
+
+def _is_loopback(urls: str) -> bool:
+    url = urls if "://" in urls else f"nats://{urls}"
+    return "," not in urls and urlsplit(url).hostname in {"127.0.0.1", "localhost", "::1"}
+
+
+def _host_name() -> str:
+    plain = "".join(letter if letter.isalnum() and letter.isascii() else "-" for letter in socket.gethostname())
+    return plain[:40] or "responder"
+
+
+def _did_you_mean(name: str, known: Any) -> str:
+    near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.5)
+    return f": did you mean {near[0]}?" if near else f" (known: {', '.join(sorted(known))})"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ",".join(map(str, value)) or "-"
+    return "-" if value is None else str(value)

@@ -1,0 +1,37 @@
+"""What one responder has done since it was started."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from contract import ExecuteFailure, ExecuteReply
+
+
+@dataclass
+class Statistics:
+    """Counts of one responder.
+
+    Attributes:
+        started: When it was started.
+        requests: How many requests it has answered.
+        errors: How many of them with a failure.
+        processing_ns: Time from arrival to reply, of all of them together, in nanoseconds.
+        last_error: Code of the last failure.
+    """
+
+    started: datetime
+    requests: int = 0
+    errors: int = 0
+    processing_ns: int = 0
+    last_error: str = ""
+
+    def count(self, reply: ExecuteReply, seconds: float) -> None:
+        """Note an answer and how long it took."""
+        self.requests += 1
+        self.processing_ns += round(seconds * 1e9)
+        if isinstance(reply, ExecuteFailure):
+            self.errors += 1
+            self.last_error = reply.code
+
+    def uptime_s(self) -> float:
+        """Give the seconds since the start."""
+        return (datetime.now(UTC) - self.started).total_seconds()
