@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Self
 
 import nats
@@ -25,6 +26,13 @@ Handler = Callable[[Incoming], Awaitable[None]]
 
 class LinkError(Exception):
     """NATS cannot be used; the message is one line without credentials."""
+
+
+@dataclass(frozen=True)
+class Membership:
+    """A subscription of ours, to be left with `Link.leave`."""
+
+    subscription: Subscription
 
 
 class Link:
@@ -90,7 +98,7 @@ class Link:
         except Error as error:
             _log.error("a reply could not be sent: %s", _one_line(error))
 
-    async def subscribe(self, subject: str, handler: Handler, queue_group: str = "") -> "Membership":
+    async def subscribe(self, subject: str, handler: Handler, queue_group: str = "") -> Membership:
         """Listen on a subject, in a queue group if one is named, until left."""
         loop = asyncio.get_running_loop()
 
@@ -101,7 +109,7 @@ class Link:
             task.add_done_callback(self._note_handled)
 
         subscription = await self._client.subscribe(subject, queue=queue_group, cb=start_task)
-        return Membership(self._client, subscription)
+        return Membership(subscription)
 
     async def barrier(self) -> None:
         """Wait until the server has processed all that was sent, and all that it sent before has arrived here.
@@ -126,6 +134,24 @@ class Link:
         except (Error, TimeoutError) as error:
             raise LinkError("NATS did not answer") from error
         finally:
+            with contextlib.suppress(Error):
+                await subscription.unsubscribe()
+
+    async def leave(self, memberships: Sequence[Membership]) -> None:
+        """Stop listening, in this order, and hand all that has arrived until then to its handler.
+
+        nats-py's own ways lose messages: `unsubscribe()` drops what has arrived, and `drain()` (250 lost in 1,500
+        leaves) waits for a PONG that may overtake its UNSUB. So: UNSUB, then a message to ourselves, which comes back
+        after all that the server had sent before it saw the UNSUB.
+        """
+        subscriptions = [membership.subscription for membership in memberships]
+        for subscription in subscriptions:
+            # The public calls also remove the subscription here, and with it what still arrives.
+            await self._client._send_unsubscribe(subscription._id)  # noqa: SLF001 # see above
+        with contextlib.suppress(LinkError):
+            await self.barrier()
+        for subscription in subscriptions:
+            await subscription._pending_queue.join()  # noqa: SLF001 # nats-py has no public way to wait for it
             with contextlib.suppress(Error):
                 await subscription.unsubscribe()
 
@@ -162,29 +188,6 @@ class Link:
     async def _note_close(self) -> None:
         if not self.closed.done():
             self.closed.set_result(None)
-
-
-class Membership:
-    """A subscription that can be left without losing a message."""
-
-    def __init__(self, client: Client, subscription: Subscription) -> None:
-        self._client = client
-        self._subscription = subscription
-
-    async def leave(self, barrier: Callable[[], Awaitable[None]]) -> None:
-        """Stop listening, and hand what has arrived until then to the handler.
-
-        nats-py's own ways lose messages: `unsubscribe()` drops what has arrived, and `drain()` (250 lost in 1,500
-        leaves) waits for a PONG that may overtake its UNSUB. So: UNSUB, then a message to ourselves, which comes back
-        after all that the server had sent before it saw the UNSUB.
-        """
-        # The public calls also remove the subscription here, and with it what still arrives.
-        await self._client._send_unsubscribe(self._subscription._id)  # noqa: SLF001 # see above
-        with contextlib.suppress(LinkError):
-            await barrier()
-        await self._subscription._pending_queue.join()  # noqa: SLF001 # nats-py has no public way to wait for it
-        with contextlib.suppress(Error):
-            await self._subscription.unsubscribe()
 
 
 async def _handled(handler: Handler, incoming: Incoming) -> None:

@@ -106,6 +106,5 @@ async def _drain(parts: Parts, link: Link, memberships: list[Membership], signal
 
 
 async def _leave_and_finish(link: Link, memberships: list[Membership]) -> None:
-    for membership in reversed(memberships):
-        await membership.leave(link.barrier)
+    await link.leave(memberships[::-1])
     await link.wait_until_handled()

@@ -98,11 +98,7 @@ class StubAPI:
         # A request must end with its connection: otherwise one that hangs is counted in flight for ever.
         runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=CLOSE_GRACE_S)
         await runner.setup()
-        try:
-            await web.TCPSite(runner, LOOPBACK, self._port).start()
-        except BaseException:
-            await runner.cleanup()
-            raise
+        await web.TCPSite(runner, LOOPBACK, self._port).start()
         self._port = runner.addresses[0][1]
         self._runner = runner
         return self

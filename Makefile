@@ -1,0 +1,54 @@
+.DEFAULT_GOAL := help
+CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/claude-nats
+CLI_VERSION := 2.1.197
+NODE_NATS_VERSION := 2.29.3
+ARCH := $(patsubst x86_64,x64,$(patsubst aarch64,arm64,$(shell uname -m)))
+NPM := npm install --silent --no-audit --no-fund --no-save --ignore-scripts
+
+export CLAUDE_CLI ?= $(CACHE)/claude-code-$(CLI_VERSION)/node_modules/@anthropic-ai/claude-code-linux-$(ARCH)/claude
+export NODE_NATS ?= $(CACHE)/node-nats-$(NODE_NATS_VERSION)
+PYTHON := .venv/bin/python
+
+help: ## show the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: setup ## three prompts through two responders, answers and traces in the terminal (LIVE=1: the real API)
+	@$(PYTHON) -m examples.demo
+
+test: setup $(NODE_NATS)/installed ## all tests, with a real nats-server and the real CLI against a stub API
+	@$(PYTHON) -m pytest
+
+check: lint types test ## lint, types and tests
+
+lint: setup ## ruff: rules and formatting
+	@$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check .
+
+types: setup ## mypy, strict
+	@$(PYTHON) -m mypy
+
+schema: setup ## write docs/schema from the models
+	@$(PYTHON) -m contract.schema docs/schema
+
+bench: setup ## measure the hop, side by side with the bare spawn
+	@$(PYTHON) -m bench
+
+setup: .venv/installed $(CLAUDE_CLI) ## the virtual environment and the pinned CLI (both done by the others)
+
+clean: ## remove what the other targets made in this folder
+	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache
+
+.venv/installed: pyproject.toml constraints.txt
+	@python3 -m venv .venv
+	@$(PYTHON) -m pip install --quiet --constraint constraints.txt pip
+	@$(PYTHON) -m pip install --quiet --constraint constraints.txt --editable '.[responder,otlp,embedded]' --group dev
+	@touch $@
+
+$(CLAUDE_CLI):
+	@$(NPM) --prefix $(CACHE)/claude-code-$(CLI_VERSION) @anthropic-ai/claude-code@$(CLI_VERSION)
+	@test -x $@
+
+$(NODE_NATS)/installed:
+	@$(NPM) --prefix $(NODE_NATS) nats@$(NODE_NATS_VERSION)
+	@touch $@
+
+.PHONY: help demo test check lint types schema bench setup clean

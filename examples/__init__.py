@@ -1,0 +1,1 @@
+"""Runnable examples; `python -m examples.demo` shows the whole at once."""

@@ -1,0 +1,280 @@
+"""One connection to NATS: the only module that imports nats-py, and where its errors end.
+
+Source for what nats-py does: `nats/aio/client.py` of 2.16.0; `tests/requester/test_link*.py` reproduce each trap.
+"""
+
+import asyncio
+import contextlib
+import logging
+from functools import partial
+from typing import Any
+
+from nats import errors as nats_errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+
+from contract import message_size
+from requester.errors import (
+    ExecuteTimeoutError,
+    NoRespondersError,
+    NotConnectedError,
+    NotPermittedError,
+    RequesterError,
+    RequestTooLargeError,
+)
+from requester.inbox import Inbox, RawReply
+from requester.refusals import are_credentials_refused, inbox_forbidden, publish_forbidden, violations
+from requester.settings import RequesterSettings, mask_user_info
+
+__all__ = ["FOREIGN_ERRORS", "Client", "Link", "translate"]
+
+_log = logging.getLogger(__name__)
+
+# A server that does not answer is left after three of these.
+PING_INTERVAL_S = 5.0
+_RECONNECT_WAIT_S = 0.5
+# A frozen server never confirms the end of a connection (over TLS nats-py waits 30 s for it).
+_CLOSE_GRACE_S = 1.0
+_CANCEL_AGAIN_S = 0.5
+_NO_RESPONDERS = "503"
+
+# What each error of nats-py means for a request that was about to be sent. RequesterError itself stands for what this
+# package does not provoke: a defect of ours.
+FOREIGN_ERRORS: dict[type[Exception], type[RequesterError]] = {
+    nats_errors.Error: NotConnectedError,
+    nats_errors.NoRespondersError: NoRespondersError,
+    nats_errors.MaxPayloadError: RequestTooLargeError,
+    nats_errors.AuthorizationError: NotPermittedError,
+    nats_errors.InvalidUserCredentialsError: NotPermittedError,
+    nats_errors.TimeoutError: NotConnectedError,
+    nats_errors.FlushTimeoutError: NotConnectedError,
+    nats_errors.DrainTimeoutError: NotConnectedError,
+    nats_errors.StaleConnectionError: NotConnectedError,
+    nats_errors.UnexpectedEOF: NotConnectedError,
+    nats_errors.OutboundBufferLimitError: NotConnectedError,
+    nats_errors.ConnectionClosedError: NotConnectedError,
+    nats_errors.ConnectionDrainingError: NotConnectedError,
+    nats_errors.ConnectionReconnectingError: NotConnectedError,
+    nats_errors.NoServersError: NotConnectedError,
+    nats_errors.ServerNotInPoolError: NotConnectedError,
+    nats_errors.SecureConnRequiredError: NotConnectedError,
+    nats_errors.SecureConnWantedError: NotConnectedError,
+    nats_errors.SecureConnFailedError: NotConnectedError,
+    nats_errors.ProtocolError: NotConnectedError,
+    nats_errors.JsonParseError: NotConnectedError,
+    nats_errors.BadSubjectError: RequesterError,
+    nats_errors.BadHeaderError: RequesterError,
+    nats_errors.BadSubscriptionError: RequesterError,
+    nats_errors.BadTimeoutError: RequesterError,
+    nats_errors.SlowConsumerError: RequesterError,
+    nats_errors.InvalidCallbackTypeError: RequesterError,
+    nats_errors.NotJSMessageError: RequesterError,
+    nats_errors.MsgAlreadyAckdError: RequesterError,
+    OSError: NotConnectedError,
+}
+
+
+def translate(error: Exception) -> RequesterError:
+    """Give our error for one that nats-py raised before a request was sent."""
+    text = mask_user_info(str(error)) or type(error).__name__
+    if are_credentials_refused(text):
+        return NotPermittedError(f"NATS refuses this requester's credentials ({text})")
+    meant = next(FOREIGN_ERRORS[kind] for kind in type(error).__mro__ if kind in FOREIGN_ERRORS)
+    return meant(f"the request was not sent ({text})", executed=False)
+
+
+class Link:
+    """One connection and the replies awaited on it.
+
+    Attributes:
+        client: The connection.
+        inbox: The replies awaited.
+        dialing: The task that dials it; None where the connection was given.
+        ready: Done with None while requests can be sent, or with why the server refuses them.
+        trouble: The last thing that went wrong, in one word.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.inbox = Inbox()
+        self.dialing: asyncio.Task[None] | None = None
+        self.ready: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+        self.trouble = "no answer"
+        self._reply_prefix = ""
+        self._subscription: Subscription | None = None
+
+    @property
+    def server(self) -> tuple[str, int] | None:
+        """Host and port of the server it is connected to."""
+        url = self.client.connected_url
+        return (url.hostname, url.port) if url and url.hostname and url.port else None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it takes a new connection to send again: this one is closed, or may not hear its replies."""
+        is_refused = self.ready.done() and self.ready.result() is not None
+        return self.client.is_closed or (is_refused and self.client.is_connected)
+
+    async def dial(self, settings: RequesterSettings, ping_interval_s: float) -> None:
+        """Connect and listen; tries for ever, as nats-py does where it may reconnect for ever: the caller bounds it.
+
+        Raises:
+            RequesterError: What came of it at once.
+        """
+        # nats-py says int and sleeps that long.
+        timings: dict[str, Any] = {"reconnect_time_wait": _RECONNECT_WAIT_S, "ping_interval": ping_interval_s}
+        try:
+            await self.client.connect(
+                servers=settings.servers,
+                name="claude-requester",
+                inbox_prefix=settings.inbox_prefix,
+                # Nothing is kept while disconnected: what is sent on reconnect may be awaited by nobody any more.
+                pending_size=0,
+                max_reconnect_attempts=-1,
+                **timings,
+                error_cb=self._on_error,
+                disconnected_cb=self._on_disconnected,
+                reconnected_cb=self._on_reconnected,
+                closed_cb=self._on_closed,
+            )
+            await self.listen()
+            # The first PING overtakes the SUB; the answer to the second follows what the server says to the SUB, so a
+            # forbidden inbox is known before anything is asked. A flush that is cut short kills nats-py's read loop:
+            # there is none on a connection that lives on.
+            await self.client.flush()
+            await self.client.flush()
+        except (nats_errors.Error, OSError) as error:
+            raise translate(error) from error
+        if not self.ready.done():
+            self.settle(None)
+
+    async def listen(self) -> None:
+        """Subscribe to the replies.
+
+        Raises:
+            RequesterError: The connection does not take a subscription.
+        """
+        self._reply_prefix = self.client.new_inbox()
+        try:
+            self._subscription = await self.client.subscribe(f"{self._reply_prefix}.*", cb=self._on_message)
+        except (nats_errors.Error, OSError) as error:
+            raise translate(error) from error
+
+    async def forget(self) -> None:
+        """Stop listening on a connection that lives on."""
+        if self._subscription is not None and not self.client.is_closed:
+            with contextlib.suppress(nats_errors.Error):
+                await self._subscription.unsubscribe()
+
+    async def wait_ready(self) -> None:
+        """Wait until requests can be sent.
+
+        Raises:
+            NotPermittedError: The server refuses them.
+        """
+        if self.client.is_reconnecting:
+            # nats-py waits until the old socket has sent what it holds: for ever, if its peer is frozen (nats.py #671).
+            self._abort()
+        while not self.ready.done():
+            await asyncio.wait({self.ready})
+        refusal = self.ready.result()
+        if refusal is not None:
+            raise NotPermittedError(refusal)
+
+    def settle(self, refusal: str | None) -> None:
+        """Tell whoever waits that requests can be sent (None), or why the server refuses them."""
+        if self.ready.done():
+            self.ready = asyncio.get_running_loop().create_future()
+        self.ready.set_result(refusal)
+
+    async def request(self, subject: str, body: bytes, headers: dict[str, str], within_s: float) -> RawReply:
+        """Send one request and wait for its reply; see `Hop.request`."""
+        if not self.client.is_connected:
+            raise NotConnectedError("the connection to NATS is down; the request was not sent")
+        size, limit = message_size(headers, body), self.client.max_payload
+        if size > limit:
+            raise RequestTooLargeError(f"the request has {size} bytes, NATS carries at most {limit}")
+        error_before = self.client.last_error
+        with self.inbox.expect(subject) as expected:
+            await self._publish(subject, body, f"{self._reply_prefix}.{expected.token}", headers)
+            try:
+                async with asyncio.timeout(within_s):
+                    outcome = await expected.outcome
+            except TimeoutError:
+                outcome = self._explain_silence(subject, within_s, error_before)
+        if isinstance(outcome, RequesterError):
+            raise outcome
+        if outcome.headers.get("Status") == _NO_RESPONDERS and not outcome.data:
+            raise NoRespondersError(f"no responder listens on {subject}")
+        return outcome
+
+    async def end(self) -> None:
+        """Close the connection, also one that is half open or whose server is frozen."""
+        dialing = self.dialing
+        while dialing is not None and not dialing.done():
+            dialing.cancel()
+            # nats-py may swallow a cancellation, and would then dial for ever.
+            await asyncio.wait({dialing}, timeout=_CANCEL_AGAIN_S)
+        self._drop_unsent()
+        closing = asyncio.create_task(self.client.close())
+        await asyncio.wait({closing}, timeout=_CLOSE_GRACE_S)
+        self._abort()
+        for outcome in await asyncio.gather(closing, *([dialing] if dialing else []), return_exceptions=True):
+            if isinstance(outcome, Exception):
+                _log.debug("closing: %s", type(outcome).__name__)
+
+    async def _publish(self, subject: str, body: bytes, reply: str, headers: dict[str, str]) -> None:
+        task = asyncio.current_task()
+        cancels_before = task.cancelling() if task else 0
+        try:
+            await self.client.publish(subject, body, reply=reply, headers=headers or None)
+        except (nats_errors.Error, OSError) as error:
+            raise translate(error) from error
+        if task and task.cancelling() > cancels_before:
+            # nats-py swallows a cancellation that comes while it flushes.
+            raise asyncio.CancelledError
+
+    def _explain_silence(self, subject: str, within_s: float, error_before: Exception | None) -> RequesterError:
+        error = self.client.last_error
+        # Whoever gave us the connection has its error callback: a violation shows only here, and late.
+        if error is not None and error is not error_before and ("publish", subject.lower()) in violations(str(error)):
+            return publish_forbidden(subject)
+        return ExecuteTimeoutError(f"no reply on {subject} within {within_s:.1f} s; whether the CLI ran is not known")
+
+    async def _on_message(self, message: Msg) -> None:
+        self.inbox.deliver(message.subject.rpartition(".")[2], RawReply(message.headers or {}, message.data))
+
+    async def _on_error(self, error: Exception) -> None:
+        text = mask_user_info(str(error))
+        _log.debug("NATS: %s: %s", type(error).__name__, text)
+        self.trouble = type(error).__name__
+        if are_credentials_refused(text):
+            self.settle(f"NATS refuses this requester's credentials ({text})")
+        for action, subject in violations(text):
+            if action == "publish":
+                self.inbox.fail(partial(publish_forbidden, subject), subject)
+            elif subject.startswith(self._reply_prefix.lower()):
+                self.inbox.fail(partial(inbox_forbidden, executed=None))
+                self.settle(str(inbox_forbidden(executed=False)))
+
+    async def _on_disconnected(self) -> None:
+        self.ready = asyncio.get_running_loop().create_future()
+        self._drop_unsent()
+
+    async def _on_reconnected(self) -> None:
+        self.settle(None)
+
+    async def _on_closed(self) -> None:
+        self.inbox.fail(lambda: NotConnectedError("the connection to NATS ended before the reply came", executed=None))
+
+    def _drop_unsent(self) -> None:
+        # pending_size=0 is about what is published while disconnected. What was published before and is still unsent
+        # when the connection ends would go out on the next one, and start a CLI for somebody who has given up.
+        self.client._pending.clear()  # noqa: SLF001 # nats-py has no public way
+        self.client._pending_data_size = 0  # noqa: SLF001 # the same
+
+    def _abort(self) -> None:
+        writer = getattr(getattr(self.client, "_transport", None), "_io_writer", None)
+        if writer is not None:
+            writer.transport.abort()

@@ -1,0 +1,73 @@
+"""The provider a worker plugs in: the interface of the seed's executor, over NATS."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from requester.errors import CLINotFoundError, UnavailableError
+from requester.requester import Requester
+
+
+class Executor(Protocol):
+    """Runs the CLI and gives what it printed. Source: the seed's `IClaudeExecutor`."""
+
+    async def execute(self, prompt: str, args: Sequence[str] | None = None, cwd: str | None = None) -> str:
+        """Run the CLI once."""
+
+
+class ClaudeCLIProvider:
+    """Runs the CLI through the responders.
+
+    Args:
+        requester: Belongs to the caller then and is not closed here; None makes one from the environment.
+        args: The CLI's flags where a call names none; None for its headless mode with JSON output. The seed's own,
+            `--dangerously-skip-permissions` among them, only where the responders' operator allows them.
+        timeout: Seconds each request may take; None for the settings' `timeout_s`.
+    """
+
+    name = "claude-cli"
+
+    def __init__(
+        self,
+        requester: Requester | None = None,
+        *,
+        args: Sequence[str] | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        self._own = Requester() if requester is None else None
+        self._requester = requester or self._own or Requester()
+        self._args = args
+        self._timeout = timeout
+
+    async def initialize(self) -> None:
+        """Ask a responder how it is, once.
+
+        Raises:
+            NoRespondersError: Nobody listens.
+            CLINotFoundError: The responder has no CLI.
+            UnavailableError: It is unhealthy; the message says why.
+            RequesterError: There is no answer for another reason.
+        """
+        health = await self._requester.health()
+        if health.status == "healthy":
+            return
+        kind = UnavailableError if health.cli_available else CLINotFoundError
+        raise kind(
+            f"responder {health.responder} is unhealthy: {health.reason or 'it does not say why'}",
+            responder=health.responder,
+        )
+
+    async def execute(self, prompt: str, args: Sequence[str] | None = None, cwd: str | None = None) -> str:
+        """Run the CLI once and give what it printed, to the byte, as the seed's executor does.
+
+        Raises:
+            RequesterError: Why there is nothing.
+        """
+        reply = await self._requester.execute(
+            prompt, args=self._args if args is None else args, cwd=cwd, timeout=self._timeout
+        )
+        return reply.raw
+
+    async def close(self) -> None:
+        """Close the requester, unless it was given."""
+        if self._own is not None:
+            await self._own.close()

@@ -1,0 +1,164 @@
+"""The requester: asks the responders, over one connection."""
+
+import asyncio
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from opentelemetry.trace import TracerProvider
+from pydantic import ValidationError
+
+from contract import (
+    ExecuteFailure,
+    HealthReply,
+    HealthRequest,
+    ReplyError,
+    Subjects,
+    is_plain_subject,
+    parse_reply,
+)
+from requester.attempts import Attempts
+from requester.errors import InvalidRequestError, ProtocolError, RequesterError, error_of
+from requester.hop import Hop
+from requester.link import Client
+from requester.reply import Reply, read_reply
+from requester.request import build_request, check_timeout
+from requester.retry import Backoff
+from requester.settings import RequesterSettings
+from requester.tracing import Tracing
+
+# A responder answers the cheap check at once; the deep one runs a prompt and gets a request's time.
+HEALTH_TIMEOUT_S = 5.0
+
+
+class Requester:
+    """Asks the responders; any number of requests share its connection, which is made when the first one needs it.
+
+    It belongs to the event loop in which it is used. As a context manager it is closed at the end of the block.
+
+    Args:
+        settings: None reads them from the environment.
+        connection: A NATS connection of the caller's: it is used and never closed, and its permission violations
+            are noticed only when the reply stays away.
+        tracer_provider: Where its spans go; None for the process's own.
+
+    Raises:
+        SettingsError: The environment has a setting that cannot be used.
+    """
+
+    def __init__(
+        self,
+        settings: RequesterSettings | None = None,
+        *,
+        connection: Client | None = None,
+        tracer_provider: TracerProvider | None = None,
+    ) -> None:
+        self._settings = settings or RequesterSettings()
+        self._subjects = Subjects(self._settings.subject_prefix)
+        self._hop = Hop(self._settings, connection)
+        self._tracing = Tracing(tracer_provider)
+        self._attempts = Attempts(
+            way=self._hop,
+            subject=self._subjects.execute,
+            tracing=self._tracing,
+            backoff=Backoff(self._settings.backoff_first_s, self._settings.backoff_max_s),
+            reply_grace_s=self._settings.reply_grace_s,
+        )
+
+    def __repr__(self) -> str:
+        hop = self._hop
+        return (
+            f"<Requester {self._subjects.execute} at {self._settings.masked_url}:"
+            f" {hop.state}, {hop.in_flight} in flight>"
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def execute(
+        self,
+        prompt: str,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 # the word of the field, and what callers expect
+        args: Sequence[str] | None = None,
+        cwd: str | None = None,
+        request_id: str | None = None,
+    ) -> Reply:
+        """Run the CLI once, wherever there is a free slot, and give its answer.
+
+        A request that nobody took is sent again, with pauses, until the deadline; one that a responder took is never
+        run twice. Cancelling it leaves nothing pending here; the run itself goes on until its deadline.
+
+        Args:
+            prompt: What the CLI reads on stdin.
+            timeout: Seconds until nobody waits any more, the wait for a connection and for a slot included; None for
+                the settings' `timeout_s`.
+            args: The CLI's flags, as far as the responder allows them; None for its headless mode with JSON output.
+            cwd: Working directory inside the responder's roots; None for a fresh empty one.
+            request_id: Names the request in logs and traces; None makes a ULID.
+
+        Returns:
+            The answer.
+
+        Raises:
+            RequesterError: Why there is none; `requester.errors` has the tree.
+        """
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        deadline = started + check_timeout(self._settings.timeout_s if timeout is None else timeout)
+        request = build_request(prompt, args=args, cwd=cwd, request_id=request_id)
+        with self._tracing.request(self._subjects.execute, request.id or "") as span:
+            success, attempts = await self._attempts.run(request, deadline, span)
+            return read_reply(success, request.args, attempts=attempts, duration_s=loop.time() - started)
+
+    async def health(
+        self,
+        *,
+        responder: str | None = None,
+        deep: bool = False,
+        timeout: float | None = None,  # noqa: ASYNC109 # as above
+    ) -> HealthReply:
+        """Ask a responder how it is; asked once, never again.
+
+        Args:
+            responder: Its id; None for any one.
+            deep: Whether it runs a real one-word prompt, which costs a slot, seconds and tokens.
+            timeout: Seconds; None for 5, or the settings' `timeout_s` for the deep check.
+
+        Raises:
+            RequesterError: There is no answer; NoRespondersError where nobody listens.
+        """
+        if responder is not None and not is_plain_subject(responder):
+            raise InvalidRequestError("request refused: a responder's id is letters, digits, - and _")
+        if timeout is None:
+            timeout = self._settings.timeout_s if deep else HEALTH_TIMEOUT_S
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + check_timeout(timeout)
+        await self._hop.wait_connected(deadline - loop.time())
+        subject = self._subjects.health if responder is None else self._subjects.health_of(responder)
+        raw = await self._hop.request(subject, HealthRequest(deep=deep).to_bytes(), {}, deadline - loop.time())
+        return _read_health(raw.data)
+
+    async def close(self) -> None:
+        """End the connection, unless it was given; it cannot be used afterwards."""
+        await self._hop.close()
+
+
+def _read_health(body: bytes) -> HealthReply:
+    try:
+        return HealthReply.model_validate_json(body)
+    except ValidationError:
+        raise _health_error(body) from None
+
+
+def _health_error(body: bytes) -> RequesterError:
+    try:
+        failure = parse_reply(body)
+    except ReplyError:
+        return ProtocolError("the reply is not a health reply of this protocol")
+    return error_of(failure) if isinstance(failure, ExecuteFailure) else ProtocolError("the reply is no health reply")

@@ -1,0 +1,165 @@
+"""The requester's settings: the one place that reads the environment."""
+
+import difflib
+import os
+import re
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from contract import DEFAULT_INBOX_PREFIX, DEFAULT_SUBJECT_PREFIX, DEFAULT_TIMEOUT_MS, is_plain_subject
+
+ENV_PREFIX = "CLAUDE_REQUESTER_"
+NATS_URL = "NATS_URL"
+# Longer than any responder waits by default (an hour); what is beyond a day is a mistake in the unit.
+TIMEOUT_MAX_S = 86_400.0
+TIMEOUT_MIN_S = 0.001
+_USER_INFO = re.compile(r"(\w+://)\S*@")
+
+Seconds = Annotated[float, Field(gt=0, le=TIMEOUT_MAX_S, allow_inf_nan=False)]
+
+
+class SettingsError(ValueError):
+    """A setting that cannot be used; one line that names it and never shows a secret."""
+
+
+class RequesterSettings(BaseSettings):
+    """How to reach the responders, and how long to wait for them.
+
+    Each field is read from `CLAUDE_REQUESTER_` and its name in capitals, `nats_url` from `NATS_URL`; a keyword argument
+    wins over the environment.
+
+    Attributes:
+        nats_url: The NATS servers, `nats://[user:password@]host[:port]`, or `tls://`; several are joined by commas.
+        timeout_s: Seconds a request may take when the caller does not say.
+        subject_prefix: What the fleet's subjects begin with.
+        inbox_prefix: What reply subjects begin with; one that only requesters may listen on keeps answers apart.
+        connect_timeout_s: Seconds after which an attempt stops waiting for a connection (and counts as failed).
+        reply_grace_s: Seconds after the deadline in which the responder may still report what happened: it says
+            `timeout` once every process of the run is gone.
+        backoff_first_s: Upper bound of the first pause between attempts, in seconds; it doubles from there.
+        backoff_max_s: Upper bound of every pause between attempts, in seconds.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX,
+        env_ignore_empty=True,
+        frozen=True,
+        hide_input_in_errors=True,
+        populate_by_name=True,
+    )
+
+    nats_url: str = Field(default="nats://127.0.0.1:4222", validation_alias=NATS_URL)
+    timeout_s: Annotated[float, Field(ge=TIMEOUT_MIN_S, le=TIMEOUT_MAX_S, allow_inf_nan=False)] = (
+        DEFAULT_TIMEOUT_MS / 1000
+    )
+    subject_prefix: str = DEFAULT_SUBJECT_PREFIX
+    inbox_prefix: str = DEFAULT_INBOX_PREFIX
+    connect_timeout_s: Seconds = 5.0
+    reply_grace_s: Annotated[float, Field(ge=0, le=TIMEOUT_MAX_S, allow_inf_nan=False)] = 5.0
+    backoff_first_s: Seconds = 0.1
+    backoff_max_s: Seconds = 2.0
+
+    def __init__(self, **values: Any) -> None:
+        """Read the environment.
+
+        Raises:
+            SettingsError: A name is unknown or a value cannot be used.
+        """
+        _refuse_unknown_names(environment())
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise SettingsError(_explain(error)) from None
+
+    @field_validator("nats_url")
+    @classmethod
+    def _check_servers(cls, url: str) -> str:
+        servers = _split(url)
+        if not servers:
+            raise ValueError("names no server")
+        for place, server in enumerate(servers, start=1):
+            if not _is_server(server):
+                raise ValueError(f"server {place} of {len(servers)} is not nats://[user:password@]host[:port]")
+        return url
+
+    @field_validator("subject_prefix", "inbox_prefix")
+    @classmethod
+    def _check_subject(cls, prefix: str) -> str:
+        if not is_plain_subject(prefix):
+            raise ValueError("is not letters, digits, - and _ in tokens joined by dots")
+        return prefix
+
+    @property
+    def servers(self) -> list[str]:
+        """The servers one by one, user-info included: for the connection only."""
+        return _split(self.nats_url)
+
+    @property
+    def masked_url(self) -> str:
+        """The servers as they may be shown: without user-info."""
+        return ",".join(_masked(server) for server in self.servers)
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        for name, value in super().__repr_args__():
+            yield name, self.masked_url if name == "nats_url" else value
+
+
+def environment() -> Mapping[str, str]:
+    """Give the process's environment."""
+    return os.environ
+
+
+def mask_user_info(text: str) -> str:
+    """Give a text in which no URL shows its user-info."""
+    return _USER_INFO.sub(r"\1***@", text)
+
+
+def _split(url: str) -> list[str]:
+    return [server.strip() for server in url.split(",") if server.strip()]
+
+
+def _masked(server: str) -> str:
+    user_info, at, host = server.rpartition("@")
+    scheme, separator, _ = user_info.partition("://")
+    return f"{scheme}{separator}***@{host}" if at and separator else f"***@{host}" if at else server
+
+
+def _is_server(server: str) -> bool:
+    try:
+        parts = urlsplit(server if "://" in server else f"nats://{server}")
+        has_address = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    # A password with a bare "/" cuts the URL short: what looks like the host is then the user.
+    return (
+        has_address and parts.scheme in {"nats", "tls"} and not (parts.path.strip("/") or parts.query or parts.fragment)
+    )
+
+
+def _env_names() -> dict[str, str]:
+    names = {field: f"{ENV_PREFIX}{field.upper()}" for field in RequesterSettings.model_fields}
+    return names | {"nats_url": NATS_URL}
+
+
+def _refuse_unknown_names(environ: Mapping[str, str]) -> None:
+    known = list(_env_names().values())
+    for name in sorted(environ):
+        if name.upper().startswith(ENV_PREFIX) and name.upper() not in known:
+            own = {env_name.removeprefix(ENV_PREFIX): env_name for env_name in known}
+            near = difflib.get_close_matches(name.upper().removeprefix(ENV_PREFIX), own, n=1)
+            hint = f"did you mean {own[near[0]]}?" if near else f"known: {', '.join(known)}"
+            raise SettingsError(f"unknown setting {name} in the environment ({hint})")
+
+
+def _explain(error: ValidationError) -> str:
+    names = _env_names()
+    problems = []
+    for problem in error.errors(include_url=False, include_input=False, include_context=False):
+        field = ".".join(str(part) for part in problem["loc"])
+        name = names.get(field, field)
+        problems.append(f"{name}: {problem['msg'].removeprefix('Value error, ')}")
+    return f"settings refused: {'; '.join(problems)}"

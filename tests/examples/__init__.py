@@ -1,0 +1,1 @@
+"""Tests of `examples/`: the collector and the tree of the demo."""

@@ -1,0 +1,90 @@
+"""A wire that can be cut and frozen: TCP between a requester and its nats-server."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
+
+
+class Relay:
+    """Passes bytes between clients and a server.
+
+    Attributes:
+        port: Where clients connect.
+        connections: How many there are now.
+        accepted: How many there were.
+    """
+
+    def __init__(self, target: str) -> None:
+        parts = urlsplit(target)
+        self._host, self._port = parts.hostname or "", parts.port or 0
+        self.port = 0
+        self.accepted = 0
+        self.is_cut = False
+        self._flows = asyncio.Event()
+        self._flows.set()
+        self._writers: set[asyncio.StreamWriter] = set()
+
+    @property
+    def url(self) -> str:
+        """Where clients connect."""
+        return f"nats://127.0.0.1:{self.port}"
+
+    @property
+    def connections(self) -> int:
+        """How many clients are connected now."""
+        return len(self._writers) // 2
+
+    def cut(self) -> None:
+        """End every connection and take no more."""
+        self.is_cut = True
+        for writer in self._writers:
+            writer.transport.abort()
+
+    def mend(self) -> None:
+        """Take connections again."""
+        self.is_cut = False
+
+    def freeze(self) -> None:
+        """Pass nothing on, and close nothing."""
+        self._flows.clear()
+
+    def thaw(self) -> None:
+        """Pass everything on again."""
+        self._flows.set()
+
+    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one client."""
+        self.accepted += 1
+        if self.is_cut:
+            writer.transport.abort()
+            return
+        up_reader, up_writer = await asyncio.open_connection(self._host, self._port)
+        mine = {writer, up_writer}
+        self._writers |= mine
+        try:
+            await asyncio.gather(self._pass(reader, up_writer), self._pass(up_reader, writer))
+        finally:
+            self._writers -= mine
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while await self._flows.wait() and (data := await reader.read(65536)):
+                await self._flows.wait()
+                writer.write(data)
+                await writer.drain()
+        writer.transport.abort()
+
+
+@contextlib.asynccontextmanager
+async def relay(target: str) -> AsyncIterator[Relay]:
+    """Run a relay in front of a server as long as the context lasts."""
+    made = Relay(target)
+    server = await asyncio.start_server(made.handle, "127.0.0.1", 0)
+    made.port = server.sockets[0].getsockname()[1]
+    try:
+        yield made
+    finally:
+        made.thaw()
+        made.cut()
+        server.close()

@@ -1,0 +1,1 @@
+"""Real parts for tests: a nats-server, responders as processes, conditions to await."""
