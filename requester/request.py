@@ -26,6 +26,8 @@ def build_request(
         problem = error.errors(include_url=False, include_input=False, include_context=False)[0]
         name = ".".join(str(part) for part in problem["loc"])
         raise InvalidRequestError(f"request refused: {name}: {problem['msg']}") from None
+    if not all(_is_unicode(text) for text in (request.prompt, request.cwd or "", *(request.args or ()))):
+        raise InvalidRequestError("request refused: a text has lone surrogates, which UTF-8 cannot carry")
     if not request.prompt.strip():
         raise InvalidRequestError("request refused: the prompt is empty")
     return request
@@ -52,3 +54,11 @@ def left_ms(deadline: float, now: float) -> int:
         now: Loop time, in seconds.
     """
     return max(1, int((deadline - now) * 1000))
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -83,7 +83,8 @@ class Tracing:
     @contextmanager
     def attempt(self, subject: str, attempt: int) -> Iterator[AttemptSpan]:
         """Span one attempt; the first is 1."""
-        attributes = {**_destination(subject), "claude_cli.attempt": attempt}
+        operation = {"messaging.operation.name": "send", "messaging.operation.type": "send"}
+        attributes = {**_destination(subject), **operation, "claude_cli.attempt": attempt}
         with self._span(f"send {subject}", SpanKind.CLIENT, attributes) as span:
             yield AttemptSpan(span)
 

@@ -16,8 +16,8 @@ DEFAULT_ARGS = ("-p", "--output-format", "json")
 SEED_FLAG = "--dangerously-skip-permissions"
 _VALUE_MAX_BYTES = 8 * 1024
 _SCHEMA_MAX_BYTES = 32 * 1024
-# What no request can change: the operator's own settings and nothing from the working directory, no MCP servers, and no
-# file read by absolute path (`@/etc/passwd` in a prompt puts that file into the API request).
+# What no request can change: settings come from the operator's home and never from the working directory, where hooks
+# run commands and `env` sends the API key elsewhere; and no MCP servers.
 _FORCED_TAIL = ("--setting-sources", "user", "--strict-mcp-config")
 
 Validator = Callable[[str], str | None]
@@ -74,7 +74,6 @@ _TEXT = "text"
 _HEADLESS = ("-p", "--print")
 _REPEATABLE = (*_HEADLESS, "--verbose")
 _BUDGET = "--max-budget-usd"
-_DISALLOWED_TOOLS = "--disallowedTools"
 
 FLAGS: tuple[Flag, ...] = (
     Flag("-p"),
@@ -93,7 +92,7 @@ FLAGS: tuple[Flag, ...] = (
     Flag("--session-id", "UUID", _UUID),
     Flag("--no-session-persistence"),
     Flag("--tools", "tools", _NAMES),
-    Flag(_DISALLOWED_TOOLS, "tools"),
+    Flag("--disallowedTools", "tools"),
     Flag("--disable-slash-commands"),
     Flag("--exclude-dynamic-system-prompt-sections"),
     Flag("--permission-mode", "mode", _one_of(*_PERMISSION_MODES, *_PERMISSION_MODES_OPT_IN)),
@@ -142,7 +141,6 @@ class ArgumentPolicy:
         """
         given = self._read(DEFAULT_ARGS if args is None else args)
         output_format = given.pop(_OUTPUT_FORMAT, None) or "json"
-        denied = given.pop(_DISALLOWED_TOOLS, None)
         budget = given.pop(_BUDGET, None)
         for name in _HEADLESS:
             given.pop(name, None)
@@ -153,7 +151,6 @@ class ArgumentPolicy:
             argv += [name] if value is None else [name, value]
         if (limit := self._budget(budget)) is not None:
             argv += [_BUDGET, limit]
-        argv += [_DISALLOWED_TOOLS, ",".join(filter(None, (denied, *self._denied_reads())))]
         return Arguments((*argv, *_FORCED_TAIL), output_format)
 
     def _read(self, args: Iterable[str]) -> dict[str, str | None]:
@@ -205,9 +202,6 @@ class ArgumentPolicy:
         if asked is None or float(asked) > self.max_budget_usd:
             return f"{self.max_budget_usd:.9f}".rstrip("0").rstrip(".")
         return asked
-
-    def _denied_reads(self) -> tuple[str, ...]:
-        return ("Read(//**)",)
 
 
 @dataclass(frozen=True)

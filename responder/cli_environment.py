@@ -93,6 +93,9 @@ class CLIEnvironment:
             "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
             # Background tasks outlive or hang the turn.
             "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS": "1",
+            # `@/etc/passwd` in a prompt would put that file into the API request (also under `--tools ""`). The rule
+            # `--disallowedTools Read(//**)` stops that too, but then no file of the working directory can be read.
+            "CLAUDE_CODE_DISABLE_ATTACHMENTS": "1",
             # Left to itself the CLI holds the slot for three minutes on a 401, 429 or 500 (measured: 184-191 s).
             "CLAUDE_CODE_MAX_RETRIES": str(self.max_retries),
         }

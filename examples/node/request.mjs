@@ -5,13 +5,14 @@
 import { connect, ErrorCode } from "nats";
 
 const timeoutMs = 120_000;
+// Wait a little longer than the run may take: the responder's own "timeout" reply says more than silence.
+const patienceMs = timeoutMs + 10_000;
 const prompt = process.argv[2] ?? "Name one prime number.";
 const nats = await connect({ servers: process.env.NATS_URL ?? "nats://127.0.0.1:4222" });
 
 try {
   const request = JSON.stringify({ prompt, timeout_ms: timeoutMs });
-  // Wait a little longer than the responder may take, so that its own "timeout" reply, which says more, comes first.
-  const message = await nats.request("claude.cli.execute", request, { timeout: timeoutMs + 2_000 });
+  const message = await nats.request("claude.cli.execute", request, { timeout: patienceMs });
   const reply = message.json();
 
   // A failed request is a reply as well: nats.js does not throw, the header tells (NATS ADR-32).
@@ -27,7 +28,7 @@ try {
 } catch (error) {
   const reasons = {
     [ErrorCode.NoResponders]: "no responder is running (claude-responder serve)",
-    [ErrorCode.Timeout]: `no reply within ${timeoutMs + 2_000} ms`,
+    [ErrorCode.Timeout]: `no reply within ${patienceMs} ms`,
   };
   console.error(reasons[error.code] ?? error.message);
   process.exitCode = 1;

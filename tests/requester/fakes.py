@@ -128,6 +128,8 @@ class FakeConnection:
     Attributes:
         answer: As in `FakeResponder`.
         publishing: Awaited inside each publish.
+        published: The requests' bodies.
+        headers: And their headers.
     """
 
     def __init__(self) -> None:
@@ -140,6 +142,7 @@ class FakeConnection:
         self.answer: Callable[[str, dict[str, Any]], bytes | None] = lambda _, request: answer_well(request)
         self.publishing: Callable[[], Awaitable[None]] | None = None
         self.published: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str] | None] = []
         self._on_message: Callable[[Msg], Awaitable[None]] | None = None
 
     def as_client(self) -> Client:
@@ -163,6 +166,7 @@ class FakeConnection:
             await self.publishing()
         request = json.loads(payload)
         self.published.append(request)
+        self.headers.append(headers)
         body = self.answer(subject, request)
         if body is not None and self._on_message is not None:
             await self._on_message(Msg(_client=self.as_client(), subject=reply, data=body))

@@ -1,0 +1,146 @@
+"""One request and its attempts, over a way without NATS."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+from opentelemetry.trace import INVALID_SPAN
+
+from contract import ErrorCode
+from requester import (
+    ApiError,
+    NoRespondersError,
+    NotConnectedError,
+    OverloadedError,
+    ProtocolError,
+    RequesterError,
+)
+from requester.attempts import Attempts
+from requester.request import build_request
+from requester.retry import Backoff
+from requester.tracing import RequestSpan, Tracing
+from tests.requester.fakes import CANARY, SUBJECT, FakeWay, answer_well, failure, success
+
+Outcomes = Iterable[RequesterError | Callable[[dict[str, Any]], bytes]]
+REQUEST = build_request("2+2?", args=["--model", "sonnet"], cwd="repo", request_id="job-7")
+
+
+async def run(way: FakeWay, timeout_s: float = 60.0, random: float = 0.0) -> tuple[Any, int]:
+    attempts = Attempts(
+        way=way,
+        subject=SUBJECT,
+        tracing=Tracing(),
+        backoff=Backoff(0.01, 0.01),
+        reply_grace_s=5.0,
+        random=lambda: random,
+    )
+    deadline = asyncio.get_running_loop().time() + timeout_s
+    return await attempts.run(REQUEST, deadline, RequestSpan(INVALID_SPAN))
+
+
+def refuse(code: str, **more: Any) -> Callable[[dict[str, Any]], bytes]:
+    return lambda request: failure(request["id"], code, **more).to_bytes()
+
+
+async def test_the_first_attempt_is_enough() -> None:
+    """A request that is taken is sent once, with the time left and the grace on top of it."""
+    way = FakeWay([answer_well])
+    reply, attempts = await run(way, timeout_s=60)
+    assert (reply.id, attempts) == ("job-7", 1)
+    [(request, _, within_s)] = way.sent
+    assert request == {
+        "prompt": "2+2?",
+        "id": "job-7",
+        "args": ["--model", "sonnet"],
+        "cwd": "repo",
+        "timeout_ms": request["timeout_ms"],
+    }
+    assert 59_000 < request["timeout_ms"] <= 60_000
+    assert 64 < within_s <= 65
+
+
+async def test_it_is_sent_again_until_it_is_taken() -> None:
+    """Refusals of every kind that ran nothing are followed by another attempt, each with less time left."""
+    outcomes: Outcomes = [
+        NotConnectedError("m"),
+        NoRespondersError("m"),
+        refuse("overloaded"),
+        refuse("stopping"),
+        answer_well,
+    ]
+    way = FakeWay(outcomes)
+    _, attempts = await run(way, random=0.999)
+    assert attempts == 5
+    left = [request["timeout_ms"] for request, _, _ in way.sent]
+    assert left == sorted(left, reverse=True)
+    assert left[0] - left[-1] >= 30
+
+
+async def test_the_last_refusal_is_raised() -> None:
+    """At the deadline the last error is raised, not the first, and says how many attempts there were in how long."""
+    way = FakeWay([NoRespondersError("nobody"), refuse("overloaded"), refuse("overloaded", retry_after_ms=9_000)])
+    with pytest.raises(OverloadedError, match=r"^what overloaded says \(3 attempts in 0\.0 s\)$") as caught:
+        await run(way, timeout_s=5)
+    assert (caught.value.request_id, caught.value.responder) == ("job-7", "r1")
+    assert caught.value.retry_after_s == 9
+
+
+async def test_what_ran_is_raised_at_once() -> None:
+    """A failure of the run itself is not repeated, and its message is the responder's own."""
+    way = FakeWay([refuse("api_error", api_status=500)])
+    with pytest.raises(ApiError, match="^what api_error says$") as caught:
+        await run(way)
+    assert (caught.value.api_status, caught.value.request_id, len(way.sent)) == (500, "job-7", 1)
+
+
+async def test_a_pause_is_not_longer_than_the_deadline() -> None:
+    """A deadline that is near ends the attempts before a pause, not after it."""
+    way = FakeWay([NoRespondersError("nobody")] * 1000)
+    with pytest.raises(NoRespondersError, match="attempts in 0.1 s"):
+        await run(way, timeout_s=0.1, random=0.999)
+    assert len(way.sent) > 1
+
+
+async def test_time_spent_connecting_is_not_promised() -> None:
+    """The time left is counted after the connection is there; when none is left nothing is sent."""
+
+    async def connect() -> None:
+        await asyncio.sleep(0.02)
+
+    way = FakeWay([answer_well], connect=connect)
+    await run(way, timeout_s=1)
+    assert way.sent[0][0]["timeout_ms"] <= 980
+    late = FakeWay([answer_well], connect=connect)
+    with pytest.raises(NotConnectedError, match="deadline"):
+        await run(late, timeout_s=0.01)
+    assert not late.sent
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        CANARY.encode(),
+        success("job-8").to_bytes(),
+        failure("job-8", "overloaded").to_bytes(),
+        b'{"success": true, "id": "job-7"}',
+    ],
+)
+async def test_a_foreign_reply(body: bytes) -> None:
+    """A reply that is none, or another request's, is a ProtocolError that shows nothing of it and is not repeated."""
+    way = FakeWay([lambda _: body])
+    with pytest.raises(ProtocolError) as caught:
+        await run(way)
+    assert CANARY not in str(caught.value)
+    assert caught.value.executed is None
+    assert len(way.sent) == 1
+
+
+async def test_a_refusal_without_an_id() -> None:
+    """A responder that could not read the request's id still has its refusal heard."""
+    with pytest.raises(RequesterError) as caught:
+        await run(FakeWay([lambda _: failure(None, "invalid_request").to_bytes()]))
+    assert caught.value.code == ErrorCode.INVALID_REQUEST
+    assert caught.value.request_id == "job-7"
