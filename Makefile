@@ -32,6 +32,9 @@ schema: setup ## write docs/schema from the models
 bench: setup ## measure the hop, side by side with the bare spawn
 	@$(PYTHON) -m bench
 
+up: ## NATS and two responders in containers
+	@docker compose up --build --detach --wait --scale responder=2
+
 setup: .venv/installed $(CLAUDE_CLI) ## the virtual environment and the pinned CLI (both done by the others)
 
 clean: ## remove what the other targets made in this folder
@@ -51,4 +54,4 @@ $(NODE_NATS)/installed:
 	@$(NPM) --prefix $(NODE_NATS) nats@$(NODE_NATS_VERSION)
 	@touch $@
 
-.PHONY: help demo test check lint types schema bench setup clean
+.PHONY: help demo test check lint types schema bench up setup clean

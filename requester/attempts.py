@@ -72,15 +72,19 @@ class Attempts:
             except RequesterError as error:
                 error.request_id = request.id
                 span.attempt_failed(attempt, error)
-                now = loop.time()
                 pause_s = decide(
-                    error, attempt=attempt, remaining_s=deadline - now, backoff=self.backoff, random=self.random
+                    error,
+                    attempt=attempt,
+                    remaining_s=deadline - loop.time(),
+                    backoff=self.backoff,
+                    random=self.random,
                 )
-                if pause_s is None:
+                if pause_s is not None:
+                    await asyncio.sleep(pause_s)
+                if pause_s is None or loop.time() >= deadline:
                     if isinstance(error, UnavailableError):
-                        error.args = (f"{error} ({_counted(attempt)} in {now - started:.1f} s)",)
+                        error.args = (f"{error} ({_counted(attempt)} in {loop.time() - started:.1f} s)",)
                     raise
-            await asyncio.sleep(pause_s)
         raise AssertionError("counting does not end")
 
     async def _send(self, request: ExecuteRequest, deadline: float, attempt: int) -> ExecuteSuccess:

@@ -176,6 +176,7 @@ class Link:
         if self.client.is_reconnecting:
             # nats-py waits until the old socket has sent what it holds: for ever, if its peer is frozen (nats.py #671).
             self._abort()
+            self._unsettle()
         while not self.ready.done():
             await asyncio.wait({self.ready})
         refusal = self.ready.result()
@@ -184,8 +185,7 @@ class Link:
 
     def settle(self, refusal: str | None) -> None:
         """Tell whoever waits that requests can be sent (None), or why the server refuses them."""
-        if self.ready.done():
-            self.ready = asyncio.get_running_loop().create_future()
+        self._unsettle()
         self.ready.set_result(refusal)
 
     async def request(self, subject: str, body: bytes, headers: dict[str, str], within_s: float) -> RawReply:
@@ -259,7 +259,7 @@ class Link:
                 self.settle(str(inbox_forbidden(executed=False)))
 
     async def _on_disconnected(self) -> None:
-        self.ready = asyncio.get_running_loop().create_future()
+        self._unsettle()
         self._drop_unsent()
 
     async def _on_reconnected(self) -> None:
@@ -267,6 +267,10 @@ class Link:
 
     async def _on_closed(self) -> None:
         self.inbox.fail(lambda: NotConnectedError("the connection to NATS ended before the reply came", executed=None))
+
+    def _unsettle(self) -> None:
+        if self.ready.done():
+            self.ready = asyncio.get_running_loop().create_future()
 
     def _drop_unsent(self) -> None:
         # pending_size=0 is about what is published while disconnected. What was published before and is still unsent

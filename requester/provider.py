@@ -33,8 +33,8 @@ class ClaudeCLIProvider:
         args: Sequence[str] | None = None,
         timeout: float | None = None,
     ) -> None:
-        self._own = Requester() if requester is None else None
-        self._requester = requester or self._own or Requester()
+        self._is_own = requester is None
+        self._requester = Requester() if requester is None else requester
         self._args = args
         self._timeout = timeout
 
@@ -69,5 +69,5 @@ class ClaudeCLIProvider:
 
     async def close(self) -> None:
         """Close the requester, unless it was given."""
-        if self._own is not None:
-            await self._own.close()
+        if self._is_own:
+            await self._requester.close()

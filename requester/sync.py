@@ -6,6 +6,7 @@ import concurrent.futures
 import os
 import threading
 from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from requester.default import close_default, execute
@@ -15,14 +16,19 @@ from requester.reply import Reply
 T = TypeVar("T")
 
 
+@dataclass(frozen=True)
+class _Serving:
+    loop: asyncio.AbstractEventLoop
+    stop: asyncio.Event
+    thread: threading.Thread
+
+
 class LoopThread:
     """A daemon thread with an event loop, started when it is first needed; any thread may use it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stop: asyncio.Event | None = None
+        self._serving: concurrent.futures.Future[_Serving] | None = None
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine in the loop and wait for it; whatever interrupts the wait cancels it.
@@ -30,8 +36,12 @@ class LoopThread:
         Raises:
             NotConnectedError: The loop was closed meanwhile.
         """
-        with self._lock:
-            future = asyncio.run_coroutine_threadsafe(coroutine, self._started())
+        try:
+            with self._lock:
+                future = asyncio.run_coroutine_threadsafe(coroutine, self._started().loop)
+        except BaseException:
+            coroutine.close()
+            raise
         try:
             return future.result()
         except concurrent.futures.CancelledError:
@@ -43,35 +53,46 @@ class LoopThread:
     def close(self) -> None:
         """End the loop, and what still runs in it; the next `run` starts another."""
         with self._lock:
-            thread, self._thread = self._thread, None
-            if thread is None or self._loop is None or self._stop is None:
+            if self._serving is None:
                 return
+            serving, self._serving = self._serving.result(), None
             # What was handed over before this is started before the loop stops: nobody is left waiting.
-            self._loop.call_soon_threadsafe(self._stop.set)
-        thread.join()
+            serving.loop.call_soon_threadsafe(serving.stop.set)
+        serving.thread.join()
 
     def forget(self) -> None:
         """Leave the thread to the parent: a forked child has only a copy of its state, and no such thread."""
         self._lock = threading.Lock()
-        self._thread = None
+        self._serving = None
 
-    def _started(self) -> asyncio.AbstractEventLoop:
-        if self._thread is None or self._loop is None:
-            started: concurrent.futures.Future[None] = concurrent.futures.Future()
-            self._thread = threading.Thread(
-                target=lambda: asyncio.run(self._serve(started)), name="claude-requester", daemon=True
-            )
-            self._thread.start()
-            started.result()
-        if self._loop is None:
-            raise AssertionError("a started thread has its loop")
-        return self._loop
+    def _started(self) -> _Serving:
+        if self._serving is None:
+            serving: concurrent.futures.Future[_Serving] = concurrent.futures.Future()
+            threading.Thread(target=_serve_in_thread, args=[serving], name="claude-requester", daemon=True).start()
+            self._serving = serving
+        try:
+            return self._serving.result()
+        except OSError:
+            self._serving = None
+            raise
 
-    async def _serve(self, started: concurrent.futures.Future[None]) -> None:
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        started.set_result(None)
-        await self._stop.wait()
-        await close_default()
+
+def _serve_in_thread(serving: concurrent.futures.Future[_Serving]) -> None:
+    try:
+        with asyncio.Runner() as runner:
+            runner.run(_serve(serving))
+    except OSError as error:
+        # A loop needs file descriptors; without one nobody may be left waiting for it.
+        if serving.done():
+            raise
+        serving.set_exception(error)
+
+
+async def _serve(serving: concurrent.futures.Future[_Serving]) -> None:
+    stop = asyncio.Event()
+    serving.set_result(_Serving(asyncio.get_running_loop(), stop, threading.current_thread()))
+    await stop.wait()
+    await close_default()
 
 
 # With `default._LENT` the state behind the one-line call.

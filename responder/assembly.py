@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from contract import RequestLimits, Subjects
+from contract import RequestLimits, Subjects, new_ulid
 from responder.admission import Admission
 from responder.answers import Answers
 from responder.arguments import ArgumentPolicy
@@ -30,6 +30,7 @@ class Parts:
     """What a responder is made of, put together by `assemble`."""
 
     settings: ResponderSettings
+    mark: str
     sweeper: Sweeper
     runner: Runner
     probe: CLIProbe
@@ -64,7 +65,8 @@ def assemble(settings: ResponderSettings, host: Mapping[str, str], *, tracing: b
     sweeper = Sweeper()
     limits = RunLimits(output_max_bytes=settings.output_max_bytes, stop_step_s=settings.stop_step_s)
     runner = Runner(sweeper, limits)
-    environment = CLIEnvironment(host, settings.cli_env, settings.cli_max_retries, tracing)
+    mark = new_ulid()
+    environment = CLIEnvironment(host, settings.cli_env, settings.cli_max_retries, tracing, mark)
     directories = WorkingDirectories([Path(root) for root in settings.cwd_roots], settings.scratch)
     request_limits = RequestLimits(
         prompt_max_bytes=settings.prompt_max_bytes, timeout_max_ms=round(settings.timeout_max_s * 1000)
@@ -81,4 +83,4 @@ def assemble(settings: ResponderSettings, host: Mapping[str, str], *, tracing: b
     )
     probe = CLIProbe(cli, runner, environment)
     micro = Micro(settings.name, version(), subjects, settings.slots, service.statistics)
-    return Parts(settings, sweeper, runner, probe, service, Health(service, probe, version()), micro)
+    return Parts(settings, mark, sweeper, runner, probe, service, Health(service, probe, version()), micro)

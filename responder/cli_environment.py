@@ -7,6 +7,8 @@ redirect the API key or change the request (`CLAUDE_CODE_EXTRA_BODY`).
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from responder.watchdog import RESPONDER_VARIABLE
+
 _FROM_THE_HOST = ("HOME", "PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "CLAUDE_CONFIG_DIR")
 # How the CLI reaches its provider: the Anthropic API, Bedrock or Vertex.
 PROVIDER_VARIABLES = (
@@ -73,12 +75,14 @@ class CLIEnvironment:
         extra_names: Further variables of it that the operator lets through.
         max_retries: How often the CLI itself repeats a failed API call; each holds the slot.
         tracing: Whether the CLI exports its spans, to the responder's own OTLP endpoint.
+        responder_mark: By what the watchdog knows this responder's processes.
     """
 
     host: Mapping[str, str] = field(repr=False)
     extra_names: Sequence[str] = ()
     max_retries: int = 2
     tracing: bool = False
+    responder_mark: str = ""
 
     def build(self, trace_headers: Mapping[str, str] | None = None) -> dict[str, str]:
         """Give one run's environment.
@@ -89,6 +93,7 @@ class CLIEnvironment:
         names = (*_FROM_THE_HOST, *PROVIDER_VARIABLES, *self.extra_names)
         environment = {name: self.host[name] for name in names if name in self.host}
         environment |= {
+            RESPONDER_VARIABLE: self.responder_mark,
             "DISABLE_AUTOUPDATER": "1",
             "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
             # Background tasks outlive or hang the turn.

@@ -3,19 +3,23 @@
 import asyncio
 import contextlib
 import logging
+import os
 import shutil
-from collections.abc import Mapping
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from responder.assembly import Parts, assemble
-from responder.child import SETPRIV
+from responder.child import SETPRIV, Child, ChildStartError
 from responder.embedded import embedded_server
 from responder.endpoints import listen
 from responder.link import Link, Membership
 from responder.processes import can_list_children
 from responder.settings import ResponderSettings
 from responder.signals import Signals
-from responder.sweep import become_subreaper
+from responder.sweep import Sweeper, become_subreaper
 
 _log = logging.getLogger(__name__)
 
@@ -41,6 +45,7 @@ async def serve(settings: ResponderSettings, host: Mapping[str, str], *, tracing
     signals = Signals()
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(signals.caught())
+        await stack.enter_async_context(watchdog(parts.mark, parts.sweeper))
         if settings.embedded:
             await stack.enter_async_context(embedded_server(settings.servers[0], parts.sweeper))
         link = await _connect(settings, signals)
@@ -72,6 +77,28 @@ def prepare_host() -> None:
         become_subreaper()
     except OSError as error:
         raise ServeError(f"cannot become a child subreaper: {error.strerror}") from error
+
+
+@contextlib.asynccontextmanager
+async def watchdog(mark: str, sweeper: Sweeper) -> AsyncIterator[None]:
+    """Have a process that ends what carries the mark if this one is killed, as long as the context lasts.
+
+    Raises:
+        ServeError: It cannot be started.
+    """
+    argv = [sys.executable, "-m", "responder.watchdog", str(os.getpid()), mark]
+    package = Path(__file__).parent.parent
+    try:
+        child = Child.start(argv, env={"PYTHONPATH": str(package)}, cwd=os.sep, stdin=b"")
+    except ChildStartError as error:
+        raise ServeError(f"the watchdog could not be started: {error}") from error
+    sweeper.register_other(child.pid)
+    with contextlib.closing(child):
+        try:
+            yield
+        finally:
+            child.send_signal(signal.SIGTERM)
+            await child.wait()
 
 
 async def _connect(settings: ResponderSettings, signals: Signals) -> Link | None:

@@ -90,7 +90,8 @@ async def test_other_signals_are_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    "content_type,body,status", [("application/x-protobuf", b"\xff no protobuf", 400), ("application/json", b"{}", 415)]
+    ("content_type", "body", "status"),
+    [("application/x-protobuf", b"\xff no protobuf", 400), ("application/json", b"{}", 415)],
 )
 async def test_refused(content_type: str, body: bytes, status: int) -> None:
     """What cannot be read is refused, and the collector goes on."""

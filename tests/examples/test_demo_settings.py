@@ -66,7 +66,7 @@ def test_named_cli_wins(environ: dict[str, str], tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "more,message",
+    ("more", "message"),
     [
         ({"CLAUDE_CLI": "/no/such/cli"}, "CLAUDE_CLI names no executable: /no/such/cli"),
         ({"PATH": "/nowhere"}, "no claude on PATH"),

@@ -110,7 +110,7 @@ def test_width(width: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "begin,end,expected",
+    ("begin", "end", "expected"),
     [
         (0.0, 1.0, "██████████"),
         (0.24, 0.56, "  ████"),
@@ -129,7 +129,7 @@ def test_no_spans() -> None:
     assert "".join(drawn()).strip() == ""
 
 
-@pytest.mark.parametrize("seconds,text", [(1.234, "1.23 s"), (0.0, "0 ms"), (0.0456, "46 ms")])
+@pytest.mark.parametrize(("seconds", "text"), [(1.234, "1.23 s"), (0.0, "0 ms"), (0.0456, "46 ms")])
 def test_duration(seconds: float, text: str) -> None:
     """Durations are seconds from one second on, milliseconds below."""
     assert f" {text} " in drawn(span("root", None, 0, seconds))[0]

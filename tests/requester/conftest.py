@@ -1,5 +1,6 @@
 """What the requester's tests stand on: NATS, a fake responder, a requester for both, recorded spans."""
 
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -61,3 +62,11 @@ def provider(spans: InMemorySpanExporter) -> TracerProvider:
     made = TracerProvider()
     made.add_span_processor(SimpleSpanProcessor(spans))
     return made
+
+
+@pytest.fixture
+def unused_url() -> str:
+    """Give a loopback address where nobody listens."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        return f"nats://127.0.0.1:{unused.getsockname()[1]}"

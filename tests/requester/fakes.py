@@ -49,14 +49,16 @@ class FakeResponder:
     Attributes:
         answer: Gives the reply's body for a request, or None to keep silent.
         seen: The messages that came.
-        health: What it replies to health requests.
+        tasks: What a test's answers started.
+        health: What it replies to health requests; None to keep silent.
     """
 
     def __init__(self, client: Client) -> None:
         self.client = client
         self.answer: Answer = answer_well
         self.seen: list[Msg] = []
-        self.health: bytes = HEALTHY.to_bytes()
+        self.tasks: list[asyncio.Task[None]] = []
+        self.health: bytes | None = HEALTHY.to_bytes()
 
     @classmethod
     async def start(cls, client: Client, prefix: str = "claude.cli") -> Self:
@@ -81,7 +83,8 @@ class FakeResponder:
 
     async def _on_health(self, message: Msg) -> None:
         self.seen.append(message)
-        await self.client.publish(message.reply, self.health)
+        if self.health is not None:
+            await self.client.publish(message.reply, self.health)
 
 
 async def settle(client: Client) -> None:
@@ -144,6 +147,11 @@ class FakeConnection:
         self.published: list[dict[str, Any]] = []
         self.headers: list[dict[str, str] | None] = []
         self._on_message: Callable[[Msg], Awaitable[None]] | None = None
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether there is a subscription."""
+        return self._on_message is not None
 
     def as_client(self) -> Client:
         """Give it under the type of the real one."""

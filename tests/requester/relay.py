@@ -5,6 +5,8 @@ import contextlib
 from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
+from tests.support.conditions import wait_until
+
 
 class Relay:
     """Passes bytes between clients and a server.
@@ -24,6 +26,7 @@ class Relay:
         self._flows = asyncio.Event()
         self._flows.set()
         self._writers: set[asyncio.StreamWriter] = set()
+        self._clients: set[asyncio.StreamWriter] = set()
 
     @property
     def url(self) -> str:
@@ -33,7 +36,7 @@ class Relay:
     @property
     def connections(self) -> int:
         """How many clients are connected now."""
-        return len(self._writers) // 2
+        return len(self._clients)
 
     def cut(self) -> None:
         """End every connection and take no more."""
@@ -53,19 +56,29 @@ class Relay:
         """Pass everything on again."""
         self._flows.set()
 
+    def say(self, line: bytes) -> None:
+        """Say something to the clients that the server did not say."""
+        for writer in self._clients:
+            writer.write(line)
+
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one client."""
         self.accepted += 1
-        if self.is_cut:
-            writer.transport.abort()
-            return
         up_reader, up_writer = await asyncio.open_connection(self._host, self._port)
         mine = {writer, up_writer}
         self._writers |= mine
+        self._clients.add(writer)
+        if self.is_cut:
+            self.cut()
         try:
             await asyncio.gather(self._pass(reader, up_writer), self._pass(up_reader, writer))
         finally:
+            for end in mine:
+                end.transport.abort()
+                with contextlib.suppress(OSError):
+                    await end.wait_closed()
             self._writers -= mine
+            self._clients.discard(writer)
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
@@ -85,6 +98,7 @@ async def relay(target: str) -> AsyncIterator[Relay]:
     try:
         yield made
     finally:
+        server.close()
         made.thaw()
         made.cut()
-        server.close()
+        await wait_until(lambda: not made.connections, "the relay's connections end")

@@ -1,6 +1,7 @@
 """One request and its attempts, over a way without NATS."""
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -80,8 +81,8 @@ async def test_it_is_sent_again_until_it_is_taken() -> None:
 async def test_the_last_refusal_is_raised() -> None:
     """At the deadline the last error is raised, not the first, and says how many attempts there were in how long."""
     way = FakeWay([NoRespondersError("nobody"), refuse("overloaded"), refuse("overloaded", retry_after_ms=9_000)])
-    with pytest.raises(OverloadedError, match=r"^what overloaded says \(3 attempts in 0\.0 s\)$") as caught:
-        await run(way, timeout_s=5)
+    with pytest.raises(OverloadedError, match=r"^what overloaded says \(3 attempts in \d\.\d s\)$") as caught:
+        await run(way, timeout_s=8)
     assert (caught.value.request_id, caught.value.responder) == ("job-7", "r1")
     assert caught.value.retry_after_s == 9
 
@@ -89,17 +90,22 @@ async def test_the_last_refusal_is_raised() -> None:
 async def test_what_ran_is_raised_at_once() -> None:
     """A failure of the run itself is not repeated, and its message is the responder's own."""
     way = FakeWay([refuse("api_error", api_status=500)])
-    with pytest.raises(ApiError, match="^what api_error says$") as caught:
+    with pytest.raises(ApiError, match=r"^what api_error says$") as caught:
         await run(way)
     assert (caught.value.api_status, caught.value.request_id, len(way.sent)) == (500, "job-7", 1)
 
 
-async def test_a_pause_is_not_longer_than_the_deadline() -> None:
-    """A deadline that is near ends the attempts before a pause, not after it."""
-    way = FakeWay([NoRespondersError("nobody")] * 1000)
-    with pytest.raises(NoRespondersError, match="attempts in 0.1 s"):
-        await run(way, timeout_s=0.1, random=0.999)
-    assert len(way.sent) > 1
+async def test_a_pause_that_lasts_too_long() -> None:
+    """When a busy machine wakes up after the deadline, the error is still the last attempt's own."""
+    loop = asyncio.get_running_loop()
+
+    def refuse_and_stall(request: dict[str, Any]) -> bytes:
+        loop.call_soon(time.sleep, 0.06)
+        return failure(request["id"], "overloaded").to_bytes()
+
+    way = FakeWay([refuse_and_stall] * 2)
+    with pytest.raises(OverloadedError, match="1 attempt in"):
+        await run(way, timeout_s=0.05, random=0.1)
 
 
 async def test_time_spent_connecting_is_not_promised() -> None:

@@ -49,7 +49,7 @@ def test_the_reply_wins_over_its_code() -> None:
     assert (error.retry_after_s, error.api_status, error.cost_usd) == (1.5, 529, 0.5)
 
 
-@pytest.mark.parametrize("kind", sorted(subclasses(RequesterError), key=lambda kind: kind.__name__))
+@pytest.mark.parametrize("kind", sorted(subclasses(RequesterError), key=str))
 def test_errors_cross_process_borders(kind: type[RequesterError]) -> None:
     """Every class can be pickled and copied, and keeps its message and attributes (Celery sends errors that way)."""
     error = kind(

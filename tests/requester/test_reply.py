@@ -34,7 +34,9 @@ def test_the_list_of_a_verbose_run() -> None:
 
 def test_the_stream() -> None:
     """In a stream the result event is found, wherever it stands and whatever characters stand in strings."""
-    assert read(STREAM, ["-p", "--output-format=stream-json", "--verbose"]).text == "four"
+    args = ["-p", "--output-format=stream-json", "--verbose"]
+    assert read(STREAM, args).text == "four"
+    assert read(STREAM.replace("four", "a\u2028b"), args).text == "a\u2028b"
 
 
 def test_plain_text() -> None:

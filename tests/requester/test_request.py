@@ -47,7 +47,7 @@ def test_what_cannot_be_asked(name: str, given: dict[str, Any]) -> None:
 @pytest.mark.parametrize("timeout", [0, -1, 0.0009, math.nan, math.inf, 86_401, "60", None])
 def test_what_is_no_timeout(timeout: Any) -> None:
     """A timeout below a millisecond, above a day or that is no number is a mistake in the unit."""
-    with pytest.raises(InvalidRequestError, match="in seconds, at least 0.001 and at most 86400"):
+    with pytest.raises(InvalidRequestError, match=r"in seconds, at least 0.001 and at most 86400"):
         check_timeout(timeout)
     assert check_timeout(1) == 1.0
 

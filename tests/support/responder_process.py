@@ -35,12 +35,16 @@ class ResponderProcess:
         return self.process.pid
 
     def descendants(self) -> set[int]:
-        """Give the processes below it."""
-        return descendants_of(self.pid)
+        """Give the processes below it, besides its watchdog."""
+        return {pid for pid in descendants_of(self.pid) if not _is_watchdog(pid)}
+
+    def commands(self) -> set[str]:
+        """Give the names of the commands that run below it."""
+        return {_command(pid) for pid in self.descendants()}
 
     def clis(self) -> set[int]:
         """Give the CLIs it runs; the CLI's own helper processes are not among them."""
-        return {pid for pid in children_of(self.pid) if _executable(pid) == "claude"}
+        return {pid for pid in children_of(self.pid) if _command(pid) == "claude"}
 
     def signal(self, number: signal.Signals = signal.SIGTERM) -> None:
         """Send it a signal."""
@@ -102,8 +106,15 @@ async def _read(responder: ResponderProcess) -> None:
         responder.log.append(line.decode(errors="replace").rstrip())
 
 
-def _executable(pid: int) -> str:
+def _command(pid: int) -> str:
     try:
-        return (Path("/proc") / str(pid) / "exe").readlink().name
+        return (Path("/proc") / str(pid) / "comm").read_text().strip()
     except OSError:
         return ""
+
+
+def _is_watchdog(pid: int) -> bool:
+    try:
+        return b"responder.watchdog" in (Path("/proc") / str(pid) / "cmdline").read_bytes()
+    except OSError:
+        return False

@@ -116,9 +116,9 @@ async def test_hung_collector(variables: dict[str, str]) -> None:
 
 async def test_forgotten_flush() -> None:
     """A program that ends without the flush loses its spans, but is not held up at exit by the SDK."""
-    async with hung_collector() as endpoint, asyncio.timeout(FLUSH_GUARD_S):
+    async with hung_collector() as endpoint, asyncio.timeout(PROGRAM_GUARD_S / 2):
         outcome = await run_program(
-            "without-flush", OTEL_EXPORTER_OTLP_ENDPOINT=endpoint, OTEL_EXPORTER_OTLP_TIMEOUT="10"
+            "without-flush", OTEL_EXPORTER_OTLP_ENDPOINT=endpoint, OTEL_EXPORTER_OTLP_TIMEOUT=str(PROGRAM_GUARD_S)
         )
     assert outcome.status == 0
 

@@ -10,7 +10,7 @@ TRACES_ENDPOINT = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
 
 
 @pytest.mark.parametrize(
-    "environ,expected",
+    ("environ", "expected"),
     [
         ({}, None),
         ({ENDPOINT: ""}, None),
@@ -32,7 +32,7 @@ def test_endpoint(environ: dict[str, str], expected: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    "environ,endpoint,names",
+    ("environ", "endpoint", "names"),
     [
         ({"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "http://c", ["OTEL_EXPORTER_OTLP_PROTOCOL=grpc", "http/protobuf"]),
         ({"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/json"}, "http://c", ["TRACES_PROTOCOL=http/json"]),

@@ -1,0 +1,1 @@
+"""Tests of the wire: pure functions, no sockets."""

@@ -1,0 +1,1 @@
+"""Tests of the image and the compose files, without docker."""

@@ -1,0 +1,138 @@
+"""Stopping a responder: it leaves the group, finishes what it accepted, and leaves nothing behind."""
+
+import asyncio
+import signal
+
+import nats
+import pytest
+
+from contract import ExecuteFailure
+from responder.stub_api import Rule, Script, StubAPI, Tool
+from tests.hop.conftest import SUBJECT, Fleet, RawCaller
+from tests.support.conditions import wait_until
+from tests.support.fake_cli import fake_cli
+from tests.support.responder_process import responder_process
+
+SKIP = "--dangerously-skip-permissions"
+
+
+async def test_sigterm_finishes_what_was_accepted(fleet: Fleet, caller: RawCaller) -> None:
+    """What runs and what waits is answered, later requests find nobody, and the exit status is 0."""
+    gate = fleet.home / "gate"
+    cli = fake_cli(fleet.home, f"cat >/dev/null; until [ -e {gate} ]; do sleep 0.02; done; answer ok")
+    responder = await fleet.start("r1", "--slots", "2", cli=str(cli))
+    asked = [asyncio.create_task(caller.succeed(prompt="hi")) for _ in range(5)]
+    await wait_until(lambda: len(responder.clis()) >= 2, "two run")
+    responder.signal(signal.SIGTERM)
+    await responder.wait_until_said("draining")
+
+    async def has_left() -> bool:
+        try:
+            await caller.client.request(SUBJECT, b"{}", timeout=0.5)
+        except nats.errors.NoRespondersError:
+            return True
+        return False
+
+    while not await has_left():
+        pass
+    gate.touch()
+    assert all("ok" in reply.result for reply in await asyncio.gather(*asked))
+    assert await responder.wait() == 0
+
+
+async def test_a_burst_at_the_moment_of_leaving_is_answered(fleet: Fleet, caller: RawCaller) -> None:
+    """Requests that reach the server while a responder leaves are answered by it or by another, never lost."""
+    cli = str(fake_cli(fleet.home, "cat >/dev/null; answer ok"))
+    first = await fleet.start("r1", "--backlog-max", "1000", cli=cli)
+    await fleet.start("r2", "--backlog-max", "1000", cli=cli)
+    asked = []
+    for number in range(200):
+        asked.append(asyncio.create_task(caller.succeed(prompt="hi")))
+        if number == 100:
+            first.signal(signal.SIGTERM)
+        await asyncio.sleep(0)
+    replies = await asyncio.gather(*asked)
+    assert len(replies) == 200
+    assert await first.wait() == 0
+
+
+async def test_after_the_grace_runs_are_ended_and_say_so(fleet: Fleet, caller: RawCaller, api: StubAPI) -> None:
+    """What has not finished within the grace is ended and answered, started or not, with nothing left behind."""
+    api.use(Script(rules=(Rule(tool=Tool(name="Bash", input={"command": "sleep 66.5"}), text="done"),)))
+    responder = await fleet.start("r1", "--slots", "1", "--drain-grace-s", "0.2", CLAUDE_RESPONDER_ALLOW=SKIP)
+    asked = [asyncio.create_task(caller.ask(prompt="hi", args=[SKIP])) for _ in range(2)]
+    await wait_until(lambda: "sleep" in responder.commands(), "the tool runs")
+    processes = responder.descendants()
+    responder.signal(signal.SIGTERM)
+    replies = await asyncio.gather(*asked)
+    codes = sorted((reply.code, reply.executed) for reply in replies if isinstance(reply, ExecuteFailure))
+    assert codes == [("responder_stopped", True), ("stopping", False)]
+    assert await responder.wait() == 1
+    assert not any(is_alive(pid) for pid in processes)
+
+
+async def test_a_second_signal_ends_at_once(fleet: Fleet, caller: RawCaller, api: StubAPI) -> None:
+    """The second SIGTERM does not wait for the runs, and still leaves none behind."""
+    api.use(Script(rules=(Rule(tool=Tool(name="Bash", input={"command": "sleep 67.5"}), text="done"),)))
+    responder = await fleet.start("r1", CLAUDE_RESPONDER_ALLOW=SKIP)
+    asked = asyncio.create_task(caller.fail(prompt="hi", args=[SKIP]))
+    await wait_until(lambda: "sleep" in responder.commands(), "the tool runs")
+    processes = responder.descendants()
+    responder.signal(signal.SIGTERM)
+    await responder.wait_until_said("draining")
+    responder.signal(signal.SIGTERM)
+    assert (await asked).code == "responder_stopped"
+    assert await responder.wait() == 1
+    assert not any(is_alive(pid) for pid in processes)
+
+
+@pytest.mark.parametrize("tool_runs", [False, True])
+async def test_a_killed_responder_takes_its_clis_with_it(
+    fleet: Fleet, caller: RawCaller, api: StubAPI, tool_runs: bool
+) -> None:
+    """`kill -9` of a responder ends its CLIs, those still starting and those inside a tool."""
+    api.use(Script(rules=(Rule(tool=Tool(name="Bash", input={"command": "sleep 68.5"}), text="done"),)))
+    responder = await fleet.start("r1", CLAUDE_RESPONDER_ALLOW=SKIP)
+    asked = [asyncio.create_task(caller.ask(prompt="hi", args=[SKIP])) for _ in range(3)]
+    if tool_runs:
+        await wait_until(lambda: "sleep" in responder.commands(), "the tool runs")
+    else:
+        await wait_until(lambda: len(responder.clis()) == 3, "the CLIs start")
+    processes = responder.descendants()
+    responder.signal(signal.SIGKILL)
+    await wait_until(lambda: not any(is_alive(pid) for pid in processes), "no process is left", 5)
+    assert await responder.wait() == -signal.SIGKILL
+    for task in asked:
+        task.cancel()
+
+
+async def test_the_watchdog_ends_a_cli_that_ignores_its_death_signal(fleet: Fleet, caller: RawCaller) -> None:
+    """A CLI that ignores SIGINT, as the real one does at a certain age, does not outlive a killed responder."""
+    cli = fake_cli(fleet.home, "trap '' INT TERM; sleep 69.5; sleep 69.5")
+    responder = await fleet.start("r1", cli=str(cli))
+    asked = asyncio.create_task(caller.ask(prompt="hi"))
+    await wait_until(lambda: "sleep" in responder.commands(), "it runs")
+    processes = responder.descendants()
+    responder.signal(signal.SIGKILL)
+    await wait_until(lambda: not any(is_alive(pid) for pid in processes), "no process is left", 5)
+    asked.cancel()
+
+
+async def test_a_responder_waits_for_nats_and_drains_before_it_came(fleet: Fleet) -> None:
+    """A responder started before its server waits for it, says so without credentials, and can be stopped."""
+    async with responder_process(
+        "r1", fleet.environment(NATS_URL="nats://user:hunter2@127.0.0.1:1", cli="/bin/true"), ready=False
+    ) as responder:
+        await responder.wait_until_said("NATS: ")
+        responder.signal(signal.SIGTERM)
+        assert await responder.wait() == 0
+        assert not any("hunter2" in line for line in responder.log)
+
+
+def is_alive(pid: int) -> bool:
+    """Say whether a process exists and is no zombie."""
+    try:
+        with open(f"/proc/{pid}/stat") as stat:  # noqa: PTH123 # one line
+            return stat.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

@@ -1,0 +1,85 @@
+"""Starts that fail: each is told in words, and leaves nothing."""
+
+from pathlib import Path
+
+import pytest
+
+from responder.child import Child, ChildNotFoundError, ChildStartError
+from tests.responder.shell import ENV, children, open_descriptors, shell
+
+pytestmark = pytest.mark.usefixtures("patience")
+CANARY = "canary-5f1c9"
+
+
+def refusal_of(*argv: str, cwd: str = "/", env: dict[str, str] | None = None) -> ChildStartError:
+    descriptors, processes = open_descriptors(), children()
+    with pytest.raises(ChildStartError) as caught:
+        Child.start(argv, env=ENV if env is None else env, cwd=cwd, stdin=b"x" * 1_000_000)
+    assert open_descriptors() == descriptors
+    assert children() == processes
+    assert CANARY not in str(caught.value)
+    return caught.value
+
+
+async def test_a_missing_executable(tmp_path: Path) -> None:
+    """An executable that is not there is told apart from every other failure."""
+    assert isinstance(refusal_of(str(tmp_path / CANARY)), ChildNotFoundError)
+    assert isinstance(refusal_of(str(tmp_path / "a" / CANARY)), ChildNotFoundError)
+
+
+async def test_a_dangling_link(tmp_path: Path) -> None:
+    """A link that leads nowhere is no executable."""
+    (tmp_path / CANARY).symlink_to(tmp_path / "nowhere")
+    assert isinstance(refusal_of(str(tmp_path / CANARY)), ChildNotFoundError)
+
+
+async def test_a_file_that_is_not_executable(tmp_path: Path) -> None:
+    """A file without the right to execute it is no executable."""
+    program = shell(tmp_path, "exit 0", CANARY)
+    (tmp_path / CANARY).chmod(0o644)
+    assert isinstance(refusal_of(program), ChildNotFoundError)
+
+
+@pytest.mark.parametrize("make", ["missing", "file"])
+async def test_a_working_directory_that_is_none(tmp_path: Path, make: str) -> None:
+    """A directory that has gone, or is a file, is not mistaken for a missing executable."""
+    path = tmp_path / CANARY
+    if make == "file":
+        path.touch()
+    error = refusal_of("/bin/true", cwd=str(path))
+    assert not isinstance(error, ChildNotFoundError)
+    assert "director" in str(error)
+
+
+async def test_an_argument_beyond_the_kernels_limit() -> None:
+    """An argument that the kernel does not take is told in the system's words, without the argument."""
+    assert str(refusal_of("/bin/true", CANARY * 20_000)) == "Argument list too long"
+
+
+async def test_setpriv_is_found_by_our_path_not_the_childs() -> None:
+    """A child's environment without a PATH does not keep it from being started."""
+    child = Child.start(["/bin/true"], env={}, cwd="/", stdin=b"")
+    assert await child.wait() == 0
+    child.close()
+
+
+@pytest.mark.parametrize(
+    ("content", "status"),
+    [("#!/no/such/interpreter\n", 127), ("#!/etc/passwd\n", 126)],
+)
+async def test_an_executable_that_cannot_be_executed(tmp_path: Path, content: str, status: int) -> None:
+    """What only the kernel can refuse shows as setpriv's own status and words, by which an outcome knows it."""
+    path = tmp_path / "program"
+    path.write_text(content)
+    path.chmod(0o755)
+    child = Child.start([str(path)], env=ENV, cwd="/", stdin=b"")
+    assert await child.wait() == status
+    assert child.read_stderr(1000).startswith(b"setpriv: failed to execute")
+    child.close()
+
+
+async def test_a_directory_cannot_be_executed(tmp_path: Path) -> None:
+    """A directory in the executable's place is refused by the kernel, not run."""
+    child = Child.start([str(tmp_path)], env=ENV, cwd="/", stdin=b"")
+    assert await child.wait() == 126
+    child.close()

@@ -1,0 +1,73 @@
+"""What /proc tells about processes."""
+
+import os
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from responder.child import Child
+from responder.processes import can_list_children, children_of, descendants_of, environment_value
+from tests.responder.shell import ENV, pid_in, shell
+from tests.support.conditions import wait_until
+
+pytestmark = pytest.mark.usefixtures("patience")
+NO_PID = 2**22 + 1  # beyond the kernel's largest
+
+
+@pytest.fixture
+async def family(tmp_path: Path) -> AsyncIterator[tuple[Child, int]]:
+    """Start a child with a child of its own in another session; give both."""
+    program = shell(tmp_path, 'setsid sh -c "$STAY" stay pid & await pid; echo ready; wait')
+    child = Child.start(
+        [program], env={**ENV, "NAME": "a=b", "EMPTY": "", "BAD": "\udcff"}, cwd=str(tmp_path), stdin=b""
+    )
+    await wait_until(lambda: child.output_bytes() > 0, "the family is complete")
+    grandchild = pid_in(tmp_path / "pid")
+    yield child, grandchild
+    os.kill(grandchild, signal.SIGKILL)
+    child.send_signal(signal.SIGKILL)
+    await child.wait()
+    child.close()
+
+
+async def test_children_and_descendants(family: tuple[Child, int]) -> None:
+    """A child is ours, a grandchild is not but descends from us, whatever its session."""
+    child, grandchild = family
+    assert child.pid in children_of(os.getpid())
+    assert grandchild not in children_of(os.getpid())
+    assert children_of(child.pid) == descendants_of(child.pid) == {grandchild}
+    assert {child.pid, grandchild} <= descendants_of(os.getpid())
+    assert os.getpid() not in descendants_of(os.getpid())
+
+
+def test_zombies_are_children() -> None:
+    """A child that has ended and is not reaped is still told."""
+    zombie = os.posix_spawn("/bin/true", ["true"], ENV)
+    os.waitid(os.P_PID, zombie, os.WEXITED | os.WNOWAIT)
+    assert zombie in children_of(os.getpid())
+    os.waitpid(zombie, 0)
+    assert zombie not in children_of(os.getpid())
+
+
+async def test_variables_of_another_process(family: tuple[Child, int]) -> None:
+    """A variable is read as the process was started with it, by its whole name."""
+    for pid in (family[0].pid, family[1]):
+        assert environment_value(pid, "NAME") == "a=b"
+        assert environment_value(pid, "EMPTY") == ""
+        assert environment_value(pid, "NAM") is None
+        assert environment_value(pid, "AME") is None
+        assert environment_value(pid, "BAD") == "\ufffd"
+
+
+def test_processes_that_are_not_there() -> None:
+    """A process that has gone has no children and no variables, and is no error."""
+    assert children_of(NO_PID) == set()
+    assert descendants_of(NO_PID) == set()
+    assert environment_value(NO_PID, "PATH") is None
+
+
+def test_the_kernel_lists_children() -> None:
+    """Where these tests run, children are listed."""
+    assert can_list_children()

@@ -1,0 +1,116 @@
+"""Slots under random interleavings: whatever happens in whatever order, no slot is lost and none is made up."""
+
+import asyncio
+import random
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+
+import pytest
+
+from responder.slots import BacklogClosedError, BacklogFullError, Slots, WaitedTooLongError
+
+pytestmark = pytest.mark.usefixtures("patience")
+STEPS = 300
+DEADLINES_S = (-1.0, 0.0, 0.0005, 0.002, 60.0, 60.0, 60.0)
+EXPECTED = (BacklogClosedError, BacklogFullError, WaitedTooLongError)
+
+Slot = AbstractContextManager[None]
+
+
+@dataclass
+class Crowd:
+    """Requests that take, hold, give back and give up at random.
+
+    Attributes:
+        slots: What they take.
+        random: Decides.
+        asking: Tasks that wait for a slot.
+        held: Slots that were got and are in use.
+    """
+
+    slots: Slots
+    random: random.Random
+    asking: list[asyncio.Task[None]] = field(default_factory=list)
+    held: list[Slot] = field(default_factory=list)
+
+    async def ask(self) -> None:
+        """Ask for a slot, and hold it if it comes."""
+        slot = await self.slots.take(asyncio.get_running_loop().time() + self.random.choice(DEADLINES_S))
+        slot.__enter__()
+        self.held.append(slot)
+
+    async def step(self) -> None:
+        """Do one thing, or several in the same moment."""
+        for _ in range(self.random.choice((1, 1, 2, 4))):
+            chance = self.random.random()
+            if chance < 0.45:
+                self.asking.append(asyncio.create_task(self.ask()))
+            elif chance < 0.75 and self.held:
+                self.held.pop(self.random.randrange(len(self.held))).__exit__(None, None, None)
+            elif chance < 0.95 and self.asking:
+                self.random.choice(self.asking).cancel()
+            elif chance < 0.97:
+                self.slots.close_backlog()
+        for _ in range(self.random.choice((0, 1, 1, 3))):
+            await asyncio.sleep(0)
+        for task in [task for task in self.asking if task.done()]:
+            self.asking.remove(task)
+            assert task.cancelled() or task.exception() is None or isinstance(task.exception(), EXPECTED)
+
+    async def leave(self) -> None:
+        """Give everything back and give everything up."""
+        for task in self.asking:
+            task.cancel()
+        await asyncio.gather(*self.asking, return_exceptions=True)
+        while self.held:
+            self.held.pop().__exit__(None, None, None)
+
+
+@pytest.mark.parametrize("seed", range(40))
+async def test_no_slot_is_lost_and_none_is_made_up(seed: int) -> None:
+    """After takes, returns, deadlines, cancellations and closings in any order the counts are those of the start."""
+    chance = random.Random(seed)  # noqa: S311 # an order of events, no secret
+    count, backlog_max = chance.choice(((1, 0), (1, 1), (1, 4), (3, 3), (5, 100)))
+    crowd = Crowd(Slots(count, backlog_max), chance)
+    for _ in range(STEPS):
+        await crowd.step()
+        assert len(crowd.held) <= crowd.slots.in_flight <= count
+        assert 0 <= crowd.slots.backlog <= backlog_max
+    await crowd.leave()
+    assert (crowd.slots.in_flight, crowd.slots.backlog) == (0, 0)
+    assert await _can_take_exactly(crowd.slots, count)
+
+
+async def _can_take_exactly(slots: Slots, count: int) -> bool:
+    """Say whether all slots can still be had, and then no more."""
+    deadline = asyncio.get_running_loop().time() + 60
+    taken = [await slots.take(deadline) for _ in range(count)]
+    one_more = asyncio.create_task(slots.take(deadline))
+    await asyncio.sleep(0)
+    is_bounded = not one_more.done() or isinstance(one_more.exception(), BacklogFullError)
+    one_more.cancel()
+    await asyncio.gather(one_more, return_exceptions=True)
+    for slot in taken:
+        with slot:
+            pass
+    return is_bounded
+
+
+@pytest.mark.parametrize("seed", range(10))
+async def test_order_holds_whoever_gives_up(seed: int) -> None:
+    """Those who stay get their slots in the order in which they came, whoever leaves between them."""
+    chance = random.Random(seed)  # noqa: S311 # an order of events, no secret
+    slots = Slots(2, 1000)
+    served: list[int] = []
+
+    async def request(number: int) -> None:
+        with await slots.take(asyncio.get_running_loop().time() + 60):
+            served.append(number)
+            await asyncio.sleep(0)
+
+    tasks = [asyncio.create_task(request(number)) for number in range(100)]
+    while not all(task.done() for task in tasks):
+        chance.choice(tasks).cancel()
+        await asyncio.sleep(0)
+    assert served == sorted(served)
+    assert (slots.in_flight, slots.backlog) == (0, 0)

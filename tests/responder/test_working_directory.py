@@ -1,0 +1,288 @@
+"""Where a run works: what gets in, what does not, and what is left."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from contract import ErrorCode, RequestError
+from responder.working_directory import WorkingDirectories
+
+CANARY = "canary-5f1c9"
+
+
+@pytest.fixture
+def roots(tmp_path: Path) -> WorkingDirectories:
+    """Lay out a root with directories, links and a file, and what must not be reached around it.
+
+    root/repo/src, root/file, links out of the root and inside it; beside it root-evil, outside and second.
+    """
+    for name in ("root/repo/src", "root-evil/x", "outside/deep", "second/only", f"outside/{CANARY}"):
+        (tmp_path / name).mkdir(parents=True)
+    root = tmp_path / "root"
+    (root / "file").touch()
+    links = {
+        "out": tmp_path / "outside",
+        "out-relative": Path("../outside"),
+        "up": Path(".."),
+        "slash": Path("/"),
+        "proc": Path("/proc/self/root"),
+        "loop": Path("loop"),
+        "dangling": Path("nowhere"),
+        "in": Path("repo"),
+        "in-absolute": root / "repo",
+        "in-by-the-way-out": Path(f"../{root.name}/repo"),
+        "to-file": Path("file"),
+    }
+    for name, target in links.items():
+        (root / name).symlink_to(target)
+    (root / "repo" / "back").symlink_to("../repo/src")
+    return WorkingDirectories([root, tmp_path / "second"], tmp_path / "outside")
+
+
+def resolved(path: str) -> Path:
+    return Path(path).resolve()
+
+
+def is_there(path: str) -> bool:
+    return os.access(path, os.F_OK)
+
+
+def open_descriptors() -> set[str]:
+    return {path.name for path in Path("/proc/self/fd").iterdir()}
+
+
+async def entered(directories: WorkingDirectories, cwd: str) -> Path:
+    """Give the directory that a child would really be in."""
+    async with directories.enter(cwd) as path:
+        return resolved(path)
+
+
+async def refusal_of(directories: WorkingDirectories, cwd: str) -> str:
+    with pytest.raises(RequestError) as caught:
+        directories.check(cwd)
+    assert caught.value.code is ErrorCode.CWD_REFUSED
+    message = str(caught.value)
+    with pytest.raises(RequestError) as caught:
+        async with directories.enter(cwd):
+            pass
+    assert str(caught.value) == message
+    assert CANARY not in message
+    assert message.isprintable()
+    return message
+
+
+INSIDE = {
+    ".": "root",
+    "./": "root",
+    "repo": "root/repo",
+    "repo/": "root/repo",
+    "repo//src": "root/repo/src",
+    "repo/./src": "root/repo/src",
+    "repo/src/..": "root/repo",
+    "repo/../repo": "root/repo",
+    "in": "root/repo",
+    "in/src": "root/repo/src",
+    "repo/back": "root/repo/src",
+    "only": "second/only",
+    "{root}": "root",
+    "{root}/": "root",
+    "{root}//repo": "root/repo",
+    "{root}/repo/src": "root/repo/src",
+    "{root}/repo/../repo/src": "root/repo/src",
+    "{second}/only": "second/only",
+}
+
+
+@pytest.mark.parametrize(("cwd", "expected"), INSIDE.items())
+async def test_inside_a_root(roots: WorkingDirectories, tmp_path: Path, cwd: str, expected: str) -> None:
+    """A directory inside a root is entered, however it is spelled, relative to any root or absolute."""
+    cwd = cwd.format(root=tmp_path / "root", second=tmp_path / "second")
+    roots.check(cwd)
+    assert await entered(roots, cwd) == tmp_path / expected
+
+
+OUTSIDE = (
+    "",
+    "..",
+    "../",
+    "../root-evil",
+    "../outside",
+    "repo/../..",
+    "repo/../../outside",
+    "repo/src/../../../root-evil",
+    "/",
+    "//",
+    "/etc",
+    "/proc/self/root",
+    "/proc/self/root/etc",
+    "/proc/self/cwd",
+    "/proc/self/fd/0",
+    "/dev/fd",
+    "{root}-evil",
+    "{root}-evil/x",
+    "{root}/../root-evil",
+    "{root}/..",
+    "{root}/../outside",
+    "{root}/../root/repo",
+    "/{root}/repo",
+    "{parent}",
+    "{parent}/outside",
+    "/proc/self/root{root}/repo",
+    "out",
+    "out/deep",
+    "out-relative",
+    "up",
+    "up/root/repo",
+    "slash",
+    "slash/etc",
+    "proc",
+    "proc/etc",
+    "loop",
+    "dangling",
+    "in-absolute",
+    "in-by-the-way-out",
+    "{root}/out",
+    "{root}/out/deep",
+    "file",
+    "file/",
+    "to-file",
+    "file/..",
+    "missing",
+    "missing/..",
+    "repo/missing",
+    "~",
+    "~root",
+    "$HOME",
+    "repo\0",
+    "\0",
+    "repo\0/../../outside",
+    "..\0",
+    " ",
+    " repo",
+    "repo ",
+    "Repo",
+    "-",
+    "x" * 300,
+    "x/" * 3000,
+    "../" * 3000,
+    f"../outside/{CANARY}",
+    f"{CANARY}/missing",
+)
+
+
+@pytest.mark.parametrize("cwd", OUTSIDE, ids=lambda cwd: repr(cwd[:40]))
+async def test_outside_every_root(roots: WorkingDirectories, tmp_path: Path, cwd: str) -> None:
+    """What leads out of the roots, is no directory, or is not there, is refused at admission and at entry."""
+    await refusal_of(roots, cwd.replace("{root}", str(tmp_path / "root")).replace("{parent}", str(tmp_path)))
+
+
+async def test_refusals_do_not_tell_what_exists(roots: WorkingDirectories, tmp_path: Path) -> None:
+    """A directory outside and one that does not exist are refused in the same words."""
+    existing = await refusal_of(roots, str(tmp_path / "outside"))
+    assert existing == await refusal_of(roots, str(tmp_path / "no-such")) == await refusal_of(roots, "missing")
+
+
+@pytest.mark.parametrize("cwd", ["repo", ".", "/", "/tmp", ""])
+async def test_without_roots_nothing_may_be_named(tmp_path: Path, cwd: str) -> None:
+    """A responder without roots refuses every directory, and says that it has none."""
+    assert "has no roots" in await refusal_of(WorkingDirectories([], tmp_path), cwd)
+
+
+async def test_a_root_that_has_gone_is_passed_over(tmp_path: Path) -> None:
+    """A root that was deleted refuses what was in it, and the other roots still serve."""
+    (tmp_path / "there" / "repo").mkdir(parents=True)
+    directories = WorkingDirectories([tmp_path / "gone", tmp_path / "there"])
+    assert await entered(directories, "repo") == tmp_path / "there" / "repo"
+    await refusal_of(directories, str(tmp_path / "gone" / "repo"))
+
+
+async def test_the_root_directory_as_a_root(tmp_path: Path) -> None:
+    """An operator who allows everything can: `/` is a root like another."""
+    assert await entered(WorkingDirectories([Path("/")]), str(tmp_path)) == tmp_path
+
+
+async def test_a_swap_after_admission_is_caught(roots: WorkingDirectories, tmp_path: Path) -> None:
+    """A directory that has become a link out of the root since it was checked is not entered."""
+    roots.check("repo")
+    (tmp_path / "root" / "repo").rename(tmp_path / "root" / "moved")
+    (tmp_path / "root" / "repo").symlink_to(tmp_path / "outside")
+    await refusal_of(roots, "repo")
+
+
+async def test_a_swap_after_entry_changes_nothing(roots: WorkingDirectories, tmp_path: Path) -> None:
+    """What is entered is the directory itself, not its name: a link put in its place later leads nobody out."""
+    async with roots.enter("repo") as path:
+        (tmp_path / "root" / "repo").rename(tmp_path / "root" / "moved")
+        (tmp_path / "root" / "repo").symlink_to(tmp_path / "outside")
+        assert resolved(path) == tmp_path / "root" / "moved"
+
+
+async def test_a_fresh_directory_is_private_and_empty(roots: WorkingDirectories, tmp_path: Path) -> None:
+    """A run whose caller names no directory gets one of its own, empty and closed to others."""
+    async with roots.enter(None) as first, roots.enter(None) as second:
+        assert first != second
+        for path in map(Path, (first, second)):
+            assert path.parent == tmp_path / "outside"
+            assert list(path.iterdir()) == []
+            assert stat.S_IMODE(path.stat().st_mode) == 0o700
+            assert path.stat().st_uid == os.getuid()
+
+
+async def test_a_fresh_directory_is_removed_when_empty(roots: WorkingDirectories) -> None:
+    """A run that left nothing leaves no directory."""
+    async with roots.enter(None) as path:
+        pass
+    assert not is_there(path)
+
+
+async def test_a_fresh_directory_is_removed_with_what_is_in_it(roots: WorkingDirectories, tmp_path: Path) -> None:
+    """What a run has left goes with its directory; what it linked to stays."""
+    kept = tmp_path / "outside" / "kept"
+    kept.touch()
+    async with roots.enter(None) as path:
+        fresh = Path(path)
+        (fresh / "a" / "b").mkdir(parents=True)
+        (fresh / "a" / "b" / "file").write_text("x")
+        (fresh / ".hidden").touch(mode=0)
+        (fresh / "link").symlink_to(kept.parent)
+        os.mkfifo(fresh / "fifo")
+        (fresh / "bad\udcff").touch()
+    assert not is_there(path)
+    assert kept.exists()
+
+
+async def test_a_fresh_directory_is_removed_after_a_failure(roots: WorkingDirectories) -> None:
+    """A run that fails leaves no directory either."""
+    with pytest.raises(RuntimeError):  # noqa: PT012 # the directory is entered before the failure
+        async with roots.enter(None) as path:
+            (Path(path) / "file").touch()
+            raise RuntimeError
+    assert not is_there(path)
+
+
+async def test_a_run_may_remove_its_own_directory(roots: WorkingDirectories) -> None:
+    """A run that has deleted its fresh directory has not broken anything."""
+    async with roots.enter(None) as path:
+        resolved(path).rmdir()
+
+
+async def test_a_named_directory_stays(roots: WorkingDirectories, tmp_path: Path) -> None:
+    """A directory of the operator's is left as the run left it."""
+    async with roots.enter("repo") as path:
+        (Path(path) / "result").write_text("x")
+    assert (tmp_path / "root" / "repo" / "result").read_text() == "x"
+
+
+async def test_no_descriptor_is_left(roots: WorkingDirectories) -> None:
+    """Neither a check nor an entry nor a refusal keeps a descriptor open."""
+    before = open_descriptors()
+    for cwd in ("repo", "in", "only", "../outside", "missing", "file", "loop"):
+        try:
+            roots.check(cwd)
+            async with roots.enter(cwd):
+                pass
+        except RequestError:
+            continue
+    assert open_descriptors() == before
