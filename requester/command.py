@@ -48,7 +48,7 @@ def ask(  # noqa: PLR0913 # one parameter for each option
         question = _read_prompt(prompt)
         with _telemetry(), _spinner():
             reply = asyncio.run(_execute(settings, question, timeout=timeout, args=arg or None, cwd=cwd))
-    except (SettingsError, TelemetryError, UnicodeDecodeError) as error:
+    except (SettingsError, TelemetryError) as error:
         raise _failed(str(error), exit_codes.USAGE) from None
     except RequesterError as error:
         raise _failed(f"{error} [{error.code}]", exit_codes.exit_code(error)) from None
@@ -70,7 +70,10 @@ def _read_prompt(argument: str | None) -> str:
         return argument
     if argument is None and sys.stdin.isatty():
         raise _failed("no prompt: give one, or pipe one in", exit_codes.USAGE)
-    return sys.stdin.buffer.read().decode()
+    try:
+        return sys.stdin.buffer.read().decode()
+    except UnicodeDecodeError:
+        raise _failed("the prompt on stdin is not UTF-8", exit_codes.USAGE) from None
 
 
 @contextmanager

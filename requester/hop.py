@@ -28,6 +28,12 @@ class Hop:
         self._lock = asyncio.Lock()
         self._endings: set[asyncio.Task[None]] = set()
         self._is_closed = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def place(self) -> str:
+        """Where it connects, for the person on call."""
+        return self._settings.masked_url if self._given is None else "a given connection"
 
     @property
     def server(self) -> tuple[str, int] | None:
@@ -57,7 +63,12 @@ class Hop:
         Raises:
             NotConnectedError: NATS was not reached in time.
             NotPermittedError: It was, and refuses the credentials or the inbox.
+            RuntimeError: It was used in another event loop before: a connection lives in one.
         """
+        loop = asyncio.get_running_loop()
+        if self._loop not in {None, loop}:
+            raise RuntimeError("this requester belongs to another event loop: make one in each")
+        self._loop = loop
         try:
             async with asyncio.timeout(min(within_s, self._settings.connect_timeout_s)), self._lock:
                 await self._connect()
@@ -132,7 +143,7 @@ class Hop:
         try:
             either: set[asyncio.Future[Any]] = {link.dialing, link.ready}
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            if link.dialing.done():
+            if link.dialing.done() and not link.dialing.cancelled():
                 link.dialing.result()
             await link.wait_ready()
         except BaseException:

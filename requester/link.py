@@ -249,6 +249,9 @@ class Link:
         text = mask_user_info(str(error))
         _log.debug("NATS: %s: %s", type(error).__name__, text)
         self.trouble = type(error).__name__
+        if not self.client.is_connected:
+            # The socket of a failed attempt to reconnect: nats-py forgets it without closing it.
+            self._abort()
         if are_credentials_refused(text):
             self.settle(f"NATS refuses this requester's credentials ({text})")
         for action, subject in violations(text):

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from contract import ExecuteSuccess
@@ -34,7 +34,7 @@ class Reply:
     raw: str
     structured_output: Any = None
     session_id: str | None = None
-    usage: Mapping[str, Any] | None = field(default=None, hash=False)
+    usage: Mapping[str, Any] | None = None
     cost_usd: float | None = None
     attempts: int = 1
     duration_s: float = 0.0
@@ -107,13 +107,12 @@ def read_reply(success: ExecuteSuccess, args: Sequence[str] | None, *, attempts:
 
 
 def output_format(args: Sequence[str] | None) -> str:
-    """Give the format that the CLI prints with these arguments: json, stream-json or text.
+    """Give the format of the result with these arguments: json, stream-json or text.
 
-    No arguments mean those of the headless mode, `-p --output-format json`; without the flag the CLI prints text.
+    A responder adds `--output-format json` where the flag is not given.
     """
-    if args is None:
-        return "json"
-    found = "text"
+    args = args or ()
+    found = "json"
     for place, arg in enumerate(args):
         if arg == "--output-format" and place + 1 < len(args):
             found = args[place + 1]

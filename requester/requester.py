@@ -67,10 +67,7 @@ class Requester:
 
     def __repr__(self) -> str:
         hop = self._hop
-        return (
-            f"<Requester {self._subjects.execute} at {self._settings.masked_url}:"
-            f" {hop.state}, {hop.in_flight} in flight>"
-        )
+        return f"<Requester {self._subjects.execute} at {hop.place}: {hop.state}, {hop.in_flight} in flight>"
 
     async def __aenter__(self) -> Self:
         return self

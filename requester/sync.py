@@ -1,7 +1,6 @@
 """`execute()` for plain threads: the request runs in the event loop of a thread of its own."""
 
 import asyncio
-import atexit
 import concurrent.futures
 import os
 import threading
@@ -9,7 +8,7 @@ from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from requester.default import close_default, execute
+from requester.default import execute
 from requester.errors import NotConnectedError
 from requester.reply import Reply
 
@@ -92,13 +91,11 @@ async def _serve(serving: concurrent.futures.Future[_Serving]) -> None:
     stop = asyncio.Event()
     serving.set_result(_Serving(asyncio.get_running_loop(), stop, threading.current_thread()))
     await stop.wait()
-    await close_default()
 
 
 # With `default._LENT` the state behind the one-line call.
 _THREAD = LoopThread()
 os.register_at_fork(after_in_child=_THREAD.forget)
-atexit.register(_THREAD.close)
 
 
 def execute_sync(

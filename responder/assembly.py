@@ -82,5 +82,5 @@ def assemble(settings: ResponderSettings, host: Mapping[str, str], *, tracing: b
         statistics=Statistics(datetime.now(UTC)),
     )
     probe = CLIProbe(cli, runner, environment)
-    micro = Micro(settings.name, version(), subjects, settings.slots, service.statistics)
+    micro = Micro(settings.name, version(), subjects, service.slots, service.statistics)
     return Parts(settings, mark, sweeper, runner, probe, service, Health(service, probe, version()), micro)

@@ -70,7 +70,8 @@ def _events(printed: str) -> Iterable[dict[str, Any]]:
     try:
         whole = json.loads(printed)
     except (ValueError, RecursionError):
-        return [event for event in map(_line, printed.splitlines()) if isinstance(event, dict)]
+        # Not splitlines(): it also breaks at U+2028, which JSON.stringify leaves as it is.
+        return [event for event in map(_line, printed.split("\n")) if isinstance(event, dict)]
     return [event for event in (whole if isinstance(whole, list) else [whole]) if isinstance(event, dict)]
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from contract import QUEUE_GROUP, SERVICE_NAME, Subjects
+from responder.slots import Slots
 from responder.statistics import Statistics
 
 VERBS = ("PING", "INFO", "STATS")
@@ -23,14 +24,14 @@ class Micro:
         responder: Its id.
         version: Of claude-nats.
         subjects: Where it listens.
-        slots: How many runs it may have at a time.
+        slots: Its permits to run.
         statistics: What it has done.
     """
 
     responder: str
     version: str
     subjects: Subjects
-    slots: int
+    slots: Slots
     statistics: Statistics
 
     def subjects_of(self, verb: str) -> tuple[str, ...]:
@@ -49,7 +50,7 @@ class Micro:
             "name": SERVICE_NAME,
             "id": self.responder,
             "version": self.version,
-            "metadata": {"slots": str(self.slots)},
+            "metadata": {"slots": str(self.slots.count)},
         }
         return json.dumps(identity | more[verb]).encode()
 
@@ -67,6 +68,7 @@ class Micro:
             "last_error": done.last_error,
             "processing_time": done.processing_ns,
             "average_processing_time": done.processing_ns // done.requests if done.requests else 0,
+            "data": {"in_flight": self.slots.in_flight, "backlog": self.slots.backlog},
         }
         started = done.started.isoformat(timespec="milliseconds").replace("+00:00", "Z")
         return {"started": started, "endpoints": [{**self._endpoint(), **numbers}]}

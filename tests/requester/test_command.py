@@ -8,6 +8,8 @@ import signal
 from typing import Any
 
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from typer.testing import CliRunner, Result
 
 import requester
@@ -22,6 +24,11 @@ from tests.support.conditions import wait_until
 
 async def invoke(*arguments: str, stdin: bytes | None = None) -> Result:
     return await asyncio.to_thread(CliRunner().invoke, app, list(arguments), input=stdin)
+
+
+def spans_of(body: bytes) -> list[Span]:
+    resources = ExportTraceServiceRequest.FromString(body).resource_spans
+    return [span for resource in resources for scope in resource.scope_spans for span in scope.spans]
 
 
 @pytest.fixture
@@ -63,6 +70,14 @@ async def test_the_raw_document(command: Any, responder: FakeResponder) -> None:
     result = await command("2+2?", "--json")
     assert result.stdout == DOCUMENT
     assert len(responder.seen) == 1
+
+
+async def test_what_utf8_cannot_carry(command: Any, responder: FakeResponder) -> None:
+    """An answer cut in the middle of a character is still printed."""
+    document = '{"type":"result","result":"cut \\ud83d"}'
+    responder.answer = lambda request: success(request["id"], document).to_bytes()
+    result = await command("2+2?")
+    assert (result.exit_code, result.stdout) == (0, "cut ?\n")
 
 
 async def test_a_summary_when_asked(command: Any, responder: FakeResponder) -> None:
@@ -242,9 +257,10 @@ async def test_its_trace_is_exported(nats_url: str, responder: FakeResponder) ->
             )
         )
     assert (outcome.status, outcome.stderr) == (0, "")
-    told = b"".join(bodies)
-    for name in (b"claude-requester", b"request claude.cli.execute", b"send claude.cli.execute"):
-        assert name in told
-    assert CANARY.encode() not in told
+    assert CANARY.encode() not in b"".join(bodies)
+    spans = {span.name: span for body in bodies for span in spans_of(body)}
+    command = spans["claude-requester"]
+    request, attempt = spans["request claude.cli.execute"], spans["send claude.cli.execute"]
+    assert (request.parent_span_id, attempt.parent_span_id) == (command.span_id, request.span_id)
     assert responder.seen[0].headers
-    assert bytes.fromhex(responder.seen[0].headers["traceparent"].split("-")[1]) in told
+    assert responder.seen[0].headers["traceparent"].split("-")[1:3] == [attempt.trace_id.hex(), attempt.span_id.hex()]

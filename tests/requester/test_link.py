@@ -170,4 +170,4 @@ async def test_closing_ends_the_waits(requester: Requester, connection: FakeConn
         with pytest.raises(NotConnectedError, match="closed before the reply came") as caught:
             await task
         assert caught.value.executed is None
-    assert repr(requester) == "<Requester claude.cli.execute at nats://127.0.0.1:4222: closed, 0 in flight>"
+    assert repr(requester) == "<Requester claude.cli.execute at a given connection: closed, 0 in flight>"

@@ -41,7 +41,7 @@ def test_the_stream() -> None:
 
 def test_plain_text() -> None:
     """In the text format the answer is what was printed, also when it looks like a document."""
-    assert read(DOCUMENT, ["-p"]).text == DOCUMENT
+    assert read(DOCUMENT, ["--output-format=text"]).text == DOCUMENT
     assert read("four\n", ["--output-format", "text"]).text == "four\n"
 
 
@@ -49,9 +49,10 @@ def test_plain_text() -> None:
     ("args", "expected"),
     [
         (None, "json"),
-        ([], "text"),
+        ([], "json"),
+        (["--model", "sonnet"], "json"),
         (["--output-format", "json", "--output-format=text"], "text"),
-        (["--output-format"], "text"),
+        (["--output-format"], "json"),
         (["--output-format", "stream-json"], "stream-json"),
     ],
 )

@@ -14,6 +14,7 @@ from requester import (
     InternalError,
     InvalidRequestError,
     NoRespondersError,
+    NotConnectedError,
     OutputInvalidError,
     OverloadedError,
     ProtocolError,
@@ -148,6 +149,15 @@ async def test_a_given_connection(nats_url: str, responder: FakeResponder) -> No
         assert connection.is_connected
         assert not connection._subs
     assert len(responder.seen) == 1
+
+
+def test_a_connection_lives_in_one_loop(unused_url: str) -> None:
+    """A requester that is used in a second event loop says so, instead of waiting there for ever."""
+    requester = Requester(RequesterSettings(nats_url=unused_url))
+    with pytest.raises(NotConnectedError):
+        asyncio.run(requester.execute("2+2?", timeout=0.05))
+    with pytest.raises(RuntimeError, match="another event loop"):
+        asyncio.run(requester.execute("2+2?", timeout=0.05))
 
 
 async def test_another_fleet(nats_url: str, client: Client) -> None:

@@ -7,6 +7,7 @@ from responder.cli_environment import PROVIDER_VARIABLES, CLIEnvironment
 CANARY = "canary-5f1c9"
 PLAIN = ("HOME", "PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "CLAUDE_CONFIG_DIR")
 FORCED = {
+    "CLAUDE_NATS_RESPONDER": "",
     "DISABLE_AUTOUPDATER": "1",
     "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
     "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS": "1",
@@ -103,6 +104,12 @@ def test_the_operator_can_let_more_through() -> None:
     built = CLIEnvironment(HOST, ("HTTPS_PROXY", "NOT_THERE")).build()
     assert built["HTTPS_PROXY"] == HOST["HTTPS_PROXY"]
     assert set(built) == {*PLAIN, *PROVIDER_VARIABLES, *FORCED, "HTTPS_PROXY"}
+
+
+def test_a_run_wears_its_responders_mark() -> None:
+    """The mark by which the watchdog finds what a killed responder leaves is in every run's environment."""
+    host = {"CLAUDE_NATS_RESPONDER": CANARY}
+    assert CLIEnvironment(host, responder_mark="m1").build()["CLAUDE_NATS_RESPONDER"] == "m1"
 
 
 @pytest.mark.parametrize("retries", [0, 10])

@@ -9,6 +9,7 @@ from nats.micro.service import EndpointStats, ServiceInfo, ServicePing, ServiceS
 
 from contract import ErrorCode, ExecuteFailure, ExecuteSuccess, Subjects
 from responder.micro import VERBS, Micro
+from responder.slots import Slots
 from responder.statistics import Statistics
 
 STARTED = datetime(2026, 1, 2, 3, 4, 5, 678_901, tzinfo=UTC)
@@ -16,7 +17,7 @@ STARTED = datetime(2026, 1, 2, 3, 4, 5, 678_901, tzinfo=UTC)
 
 @pytest.fixture
 def micro() -> Micro:
-    return Micro("host-7", "1.2.3", Subjects("team.claude"), 5, Statistics(STARTED))
+    return Micro("host-7", "1.2.3", Subjects("team.claude"), Slots(5, 10), Statistics(STARTED))
 
 
 def answer(micro: Micro, verb: str) -> dict[str, Any]:

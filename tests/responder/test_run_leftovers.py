@@ -39,7 +39,7 @@ async def test_everything_a_run_leaves_is_gone(runner: Runner, tmp_path: Path) -
 async def test_everything_is_gone_after_a_bad_end_too(runner: Runner, tmp_path: Path, end: str) -> None:
     """However a run ends, by its deadline or by a signal, nothing is left."""
     before = children()
-    seen = await run(runner, tmp_path / "a", f"{LEAVE_ALL} echo 1 >ready; {end}", 1.0)
+    seen = await run(runner, tmp_path / "a", f"{LEAVE_ALL} echo 1 >ready; {end}", 0.5)
     assert seen.exit_status is not None
     assert (tmp_path / "a" / "ready").exists()
     assert alive(tmp_path / "a") == []

@@ -1,0 +1,8 @@
+"""Run the measurements: `python -m bench`."""
+
+import asyncio
+
+from bench.hop import main
+
+if __name__ == "__main__":
+    asyncio.run(main())

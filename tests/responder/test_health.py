@@ -1,0 +1,66 @@
+"""How a responder says it is."""
+
+from pathlib import Path
+
+import pytest
+
+from responder.cli_probe import CLIProbe
+from responder.health import Health
+from responder.run import Runner
+from tests.responder.parts import make_service
+from tests.responder.shell import children
+
+pytestmark = pytest.mark.usefixtures("patience")
+VERSION = '[ "$1" = --version ] && { echo 2.1.197; exit; }; '
+
+
+def health_of(runner: Runner, folder: Path, cli: str | None) -> Health:
+    service = make_service(folder, runner, cli)
+    execution = service.execution
+    return Health(service, CLIProbe(execution.cli, runner, execution.environment), "1.2.3")
+
+
+async def test_the_cheap_check(runner: Runner, tmp_path: Path) -> None:
+    """A responder whose CLI answers for its version is healthy, and says what it has; no prompt is run."""
+    health = health_of(runner, tmp_path, VERSION + f"touch {tmp_path / 'prompted'}; answer healthy")
+    reply = await health.answer(b"")
+    assert (reply.status, reply.reason, reply.deep) == ("healthy", None, None)
+    assert (reply.responder, reply.version, reply.cli_version, reply.cli_available) == ("r1", "1.2.3", "2.1.197", True)
+    assert (reply.slots, reply.in_flight, reply.backlog) == (2, 0, 0)
+    assert reply.uptime_s >= 0
+    assert not (tmp_path / "prompted").exists()
+
+
+@pytest.mark.parametrize("cli", [None, "exit 1", "kill -9 $$"])
+async def test_a_cli_that_does_not_run(runner: Runner, tmp_path: Path, cli: str | None) -> None:
+    """Without a CLI that runs a responder is unhealthy, and a deep check is spared."""
+    for body in (b"", b'{"deep": true}'):
+        reply = await health_of(runner, tmp_path, cli).answer(body)
+        assert (reply.status, reply.cli_available, reply.cli_version, reply.deep) == ("unhealthy", False, None, None)
+        assert reply.reason == "the CLI is missing or does not run"
+
+
+async def test_the_deep_check(runner: Runner, tmp_path: Path) -> None:
+    """A deep check runs one real prompt through the same slots, and leaves nothing."""
+    before = children()
+    health = health_of(runner, tmp_path, VERSION + f"cat >{tmp_path / 'prompt'}; answer healthy")
+    reply = await health.answer(b'{"deep": true}')
+    assert (reply.status, reply.deep, reply.reason) == ("healthy", True, None)
+    assert "healthy" in (tmp_path / "prompt").read_text()
+    assert health.service.slots.in_flight == 0
+    assert children() == before
+
+
+async def test_a_deep_check_that_fails(runner: Runner, tmp_path: Path) -> None:
+    """A prompt that fails makes the responder unhealthy, with the code and the line of the failure."""
+    reply = await health_of(runner, tmp_path, VERSION + "exit 3").answer(b'{"deep": true}')
+    assert (reply.status, reply.deep, reply.cli_available) == ("unhealthy", False, True)
+    assert reply.reason == "cli_error: the CLI ended with status 3"
+
+
+@pytest.mark.parametrize("body", [b"x", b'{"deep": 7}', b'{"canary-5f1c9": 1}', b"\xff"])
+async def test_a_request_that_cannot_be_read(runner: Runner, tmp_path: Path, body: bytes) -> None:
+    """A health request that cannot be read is answered as unhealthy with the reason, not with silence."""
+    reply = await health_of(runner, tmp_path, VERSION).answer(body)
+    assert reply.status == "unhealthy"
+    assert reply.reason == 'a health request is empty or {"deep": true}'

@@ -1,0 +1,109 @@
+"""The watchdog as the process it is: what it ends when its responder has been killed, and what it does not."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from responder.child import Child
+from responder.watchdog import RESPONDER_VARIABLE
+from tests.responder.shell import ENV, is_alive, pid_in, shell
+from tests.support.conditions import wait_until
+
+pytestmark = pytest.mark.usefixtures("patience", "subreaper")
+PROJECT = Path(__file__).parents[2]
+MARK = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
+
+Start = Callable[..., Child]
+
+
+@pytest.fixture
+async def start() -> AsyncIterator[Start]:
+    """Give a function that starts a process, which is ended at the end of the test."""
+    started: list[Child] = []
+
+    def start(*argv: str, env: Mapping[str, str] = ENV, cwd: Path = Path("/")) -> Child:
+        started.append(Child.start(argv, env=env, cwd=str(cwd), stdin=b""))
+        return started[-1]
+
+    yield start
+    for child in started:
+        child.send_signal(signal.SIGKILL)
+        await child.wait()
+        child.close()
+
+
+def watch(start: Start, pid: int) -> Child:
+    argv = (sys.executable, "-m", "responder.watchdog", str(pid), MARK)
+    return start(*argv, env={"PYTHONPATH": str(PROJECT)})
+
+
+def marked(start: Start, mark: str = MARK, body: str = "exec sleep 300", folder: Path = Path("/")) -> Child:
+    return start("/bin/sh", "-c", body, env={**ENV, RESPONDER_VARIABLE: mark}, cwd=folder)
+
+
+async def test_what_a_killed_responder_leaves_is_ended(start: Start, tmp_path: Path) -> None:
+    """When the responder is killed, all that carries its mark ends, deaf and daemonised processes included."""
+    responder = start("/bin/sleep", "300")
+    watchdog = watch(start, responder.pid)
+    plain = marked(start)
+    program = shell(tmp_path, """
+        ( setsid sh -c "$STAY" stay daemon & )
+        trap '' INT TERM HUP; await daemon; echo $$ >deaf; while :; do sleep 300; done
+    """)  # fmt: skip
+    marked(start, body=f"exec {program}", folder=tmp_path)
+    await wait_until(lambda: _has_text(tmp_path / "deaf"), "the deaf process")
+    left = [plain.pid, pid_in(tmp_path / "deaf"), pid_in(tmp_path / "daemon")]
+    responder.send_signal(signal.SIGKILL)
+    assert await watchdog.wait() == 0
+    await wait_until(lambda: not any(map(_runs, left)), "they have ended")
+    _reap(left[2])
+
+
+async def test_others_are_left_alone(start: Start) -> None:
+    """Processes without the mark, with another's, or with one that only resembles it, go on."""
+    responder = start("/bin/true")
+    await responder.wait()
+    others = [
+        start("/bin/sleep", "300"),
+        *(marked(start, mark) for mark in ("", "other", MARK[:-1], f"{MARK}x", f"x{MARK}")),
+        start("/bin/sleep", "300", env={f"X{RESPONDER_VARIABLE}": MARK}),
+        start("/bin/sleep", "300", env={"X": f"{RESPONDER_VARIABLE}={MARK}"}),
+    ]
+    run = marked(start)
+    assert await watch(start, responder.pid).wait() == 0
+    assert await run.wait() == -signal.SIGKILL
+    assert [other.has_exited for other in others] == [False] * len(others)
+
+
+async def test_while_the_responder_lives_nothing_is_ended(start: Start) -> None:
+    """As long as its responder lives the watchdog only waits, also after a SIGINT that was not meant for it."""
+    responder, run = start("/bin/sleep", "300"), marked(start)
+    watchdog = watch(start, responder.pid)
+    await wait_until(lambda: _ignores_sigint(watchdog.pid), "the watchdog watches")
+    os.kill(watchdog.pid, signal.SIGINT)
+    assert not await watchdog.wait_or(asyncio.get_running_loop().create_future(), 0.1)
+    assert not run.has_exited
+
+
+def _has_text(path: Path) -> bool:
+    return path.exists() and bool(path.read_text())
+
+
+def _reap(pid: int) -> None:
+    os.waitpid(pid, 0)
+
+
+def _runs(pid: int) -> bool:
+    """Say whether a process runs; a zombie does not."""
+    return is_alive(pid) and ") Z" not in (Path("/proc") / str(pid) / "stat").read_text()
+
+
+def _ignores_sigint(pid: int) -> bool:
+    status = (Path("/proc") / str(pid) / "status").read_text()
+    ignored = next(int(line.split()[1], 16) for line in status.splitlines() if line.startswith("SigIgn"))
+    return bool(ignored >> (signal.SIGINT - 1) & 1)
