@@ -19,6 +19,9 @@ _SCHEMA_MAX_BYTES = 32 * 1024
 # What no request can change: settings come from the operator's home and never from the working directory, where hooks
 # run commands and `env` sends the API key elsewhere; and no MCP servers.
 _FORCED_TAIL = ("--setting-sources", "user", "--strict-mcp-config")
+# Without it each run leaves a transcript in the CLI's home, the prompt included; only these flags can read one.
+_NO_TRANSCRIPT = "--no-session-persistence"
+_READ_TRANSCRIPTS = frozenset(("--resume", "--continue"))
 
 Validator = Callable[[str], str | None]
 """Gives what is wrong with a value, without the value, or None."""
@@ -90,7 +93,7 @@ FLAGS: tuple[Flag, ...] = (
     Flag("--system-prompt", "text"),
     Flag("--append-system-prompt", "text"),
     Flag("--session-id", "UUID", _UUID),
-    Flag("--no-session-persistence"),
+    Flag(_NO_TRANSCRIPT),
     Flag("--tools", "tools", _NAMES),
     Flag("--disallowedTools", "tools"),
     Flag("--disable-slash-commands"),
@@ -142,7 +145,8 @@ class ArgumentPolicy:
         given = self._read(DEFAULT_ARGS if args is None else args)
         output_format = given.pop(_OUTPUT_FORMAT, None) or "json"
         budget = given.pop(_BUDGET, None)
-        for name in _HEADLESS:
+        tail = _FORCED_TAIL if self.allow & _READ_TRANSCRIPTS else (_NO_TRANSCRIPT, *_FORCED_TAIL)
+        for name in (*_HEADLESS, *tail):
             given.pop(name, None)
         if output_format == _TEXT:
             given.pop("--verbose", None)
@@ -151,7 +155,7 @@ class ArgumentPolicy:
             argv += [name] if value is None else [name, value]
         if (limit := self._budget(budget)) is not None:
             argv += [_BUDGET, limit]
-        return Arguments((*argv, *_FORCED_TAIL), output_format)
+        return Arguments((*argv, *tail), output_format)
 
     def _read(self, args: Iterable[str]) -> dict[str, str | None]:
         given: dict[str, str | None] = {}

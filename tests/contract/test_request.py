@@ -201,6 +201,8 @@ def test_a_refusal_carries_no_input_in_its_traceback() -> None:
     """The validator's own error, which quotes the input, is not chained to the refusal."""
     error = refusal_of(json.dumps({"prompt": [CANARY], "cwd": CANARY}).encode())
     assert CANARY not in "".join(traceback.format_exception(error))
+    assert error.__cause__ is None
+    assert error.__suppress_context__
 
 
 def test_the_models_own_error_hides_the_input() -> None:

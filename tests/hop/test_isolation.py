@@ -95,3 +95,12 @@ async def test_what_is_not_allowed_costs_no_process(fleet: Fleet, caller: RawCal
     assert api.statistics().received == 0
     assert not responder.descendants()
     assert not any(CANARY in line for line in responder.log)
+
+
+@pytest.mark.parametrize(("allow", "has_transcript"), [("", False), ("--resume", True)])
+async def test_a_run_leaves_no_transcript(fleet: Fleet, caller: RawCaller, allow: str, has_transcript: bool) -> None:
+    """The CLI keeps a conversation, prompt included, only where the operator lets requests resume one."""
+    await fleet.start("r1", CLAUDE_RESPONDER_ALLOW=allow)
+    await caller.succeed(prompt=CANARY)
+    files = [path for path in fleet.home.rglob("*") if path.is_file()]
+    assert any(CANARY in path.read_text(errors="replace") for path in files) is has_transcript

@@ -23,8 +23,8 @@ class Relay:
         self.port = 0
         self.accepted = 0
         self.is_cut = False
-        self._flows = asyncio.Event()
-        self._flows.set()
+        self.is_held = False
+        self._flows: set[asyncio.Event] = set()
         self._writers: set[asyncio.StreamWriter] = set()
         self._clients: set[asyncio.StreamWriter] = set()
 
@@ -49,12 +49,19 @@ class Relay:
         self.is_cut = False
 
     def freeze(self) -> None:
-        """Pass nothing on, and close nothing."""
-        self._flows.clear()
+        """Pass nothing on for those that are connected now, and close nothing."""
+        for flow in self._flows:
+            flow.clear()
+
+    def hold(self) -> None:
+        """Take connections and pass nothing on for them."""
+        self.is_held = True
 
     def thaw(self) -> None:
         """Pass everything on again."""
-        self._flows.set()
+        self.is_held = False
+        for flow in self._flows:
+            flow.set()
 
     def say(self, line: bytes) -> None:
         """Say something to the clients that the server did not say."""
@@ -68,10 +75,14 @@ class Relay:
         mine = {writer, up_writer}
         self._writers |= mine
         self._clients.add(writer)
+        flow = asyncio.Event()
+        self._flows.add(flow)
+        if not self.is_held:
+            flow.set()
         if self.is_cut:
             self.cut()
         try:
-            await asyncio.gather(self._pass(reader, up_writer), self._pass(up_reader, writer))
+            await asyncio.gather(self._pass(reader, up_writer, flow), self._pass(up_reader, writer, flow))
         finally:
             for end in mine:
                 end.transport.abort()
@@ -80,10 +91,10 @@ class Relay:
             self._writers -= mine
             self._clients.discard(writer)
 
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flow: asyncio.Event) -> None:
         with contextlib.suppress(OSError):
-            while await self._flows.wait() and (data := await reader.read(65536)):
-                await self._flows.wait()
+            while await flow.wait() and (data := await reader.read(65536)):
+                await flow.wait()
                 writer.write(data)
                 await writer.drain()
         writer.transport.abort()

@@ -98,7 +98,7 @@ async def test_while_a_server_keeps_silent() -> None:
 async def test_the_others_still_connect(nats_url: str, responder: FakeResponder) -> None:
     """When the request that makes the connection is cancelled, those that wait for it make their own."""
     async with relay(nats_url) as wire:
-        wire.freeze()
+        wire.hold()
         async with Requester(RequesterSettings(nats_url=wire.url, connect_timeout_s=60)) as requester:
             first = asyncio.create_task(requester.execute("first"))
             await wait_until(lambda: wire.accepted == 1, "the first request connects")

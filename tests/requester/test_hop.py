@@ -104,7 +104,8 @@ async def test_nats_is_not_there(unused_url: str) -> None:
         with pytest.raises(
             NotConnectedError, match=r"cannot be reached at .*\*\*\*@.*ConnectionRefusedError"
         ) as caught:
-            await requester.execute("2+2?", timeout=0.2)
+            async with asyncio.timeout(3):
+                await requester.execute("2+2?", timeout=0.2)
         assert SECRET not in str(caught.value)
         assert not other_tasks()
         assert "disconnected, 0 in flight" in repr(requester)
@@ -204,13 +205,13 @@ async def test_what_a_frozen_server_did_not_take_is_dropped(nats_url: str, respo
         await asyncio.wait(flood)
         assert {type(task.exception()) for task in flood} == {ExecuteTimeoutError}
         await wait_until(lambda: hop.state == "disconnected", "the pings stay away")
-        wire.thaw()
+        # nats-py would wait for the old socket to take the flood, for ever.
         await hop.wait_connected(10)
         with pytest.raises(ExecuteTimeoutError):
             await hop.request(SUBJECT, b'"new"', {}, 0.1)
         arrived = [message.data for message in responder.seen]
         assert b'"stuck"' not in arrived
-        assert arrived[-1] == b'"new"'
+        assert arrived == [b'"new"']
         await hop.close()
 
 

@@ -14,7 +14,8 @@ stay() { sh -c "$STAY" stay "$1"; }
 await() { until [ -s "$1" ]; do sleep 0.01; done; }
 """
 # What a run can leave behind, by the file in which each writes its process id: in a session of its own; daemonised by a
-# double fork; the same without any environment; one that ignores what can be ignored; one that is stopped.
+# double fork; the same without any environment; one that ignores what can be ignored; one that is stopped; and one
+# without any environment below one that has its own.
 LEFTOVERS = ("setsid", "daemon", "scrubbed", "deaf", "stopped", "nested")
 LEAVE_ALL = """
 setsid sh -c "$STAY" stay setsid &
@@ -22,7 +23,7 @@ setsid sh -c "$STAY" stay setsid &
 ( env -i setsid sh -c "$STAY" stay scrubbed & )
 sh -c 'trap "" INT TERM HUP; echo $$ >deaf; while :; do sleep 300; done' &
 ( setsid sh -c 'echo $$ >stopped; kill -STOP $$' & )
-( setsid sh -c 'sh -c "$STAY" stay nested; :' & )
+( setsid sh -c 'env -i sh -c "$STAY" stay nested; :' & )
 for name in setsid daemon scrubbed deaf stopped nested; do await "$name"; done
 """
 

@@ -8,7 +8,8 @@ from responder.arguments import DEFAULT_ARGS, OPT_INS, ArgumentPolicy
 SAFE = ArgumentPolicy()
 EVERYTHING_ALLOWED = ArgumentPolicy(allow=frozenset(OPT_INS))
 HEAD = ("-p", "--output-format", "json")
-TAIL = ("--setting-sources", "user", "--strict-mcp-config")
+FORCED = ("--setting-sources", "user", "--strict-mcp-config")
+TAIL = ("--no-session-persistence", *FORCED)
 UUID = "0f8fad5b-d9cb-469f-a165-70867728950e"
 
 ACCEPTED: list[tuple[list[str], list[str]]] = [
@@ -31,7 +32,7 @@ ACCEPTED: list[tuple[list[str], list[str]]] = [
     (["--system-prompt="], ["--system-prompt", ""]),
     (["--append-system-prompt", "\u00e9"], ["--append-system-prompt", "\u00e9"]),
     (["--session-id", UUID], ["--session-id", UUID]),
-    (["--no-session-persistence"], ["--no-session-persistence"]),
+    (["--no-session-persistence"], []),
     (["--tools", ""], ["--tools", ""]),
     (["--tools", "Read,Grep Bash"], ["--tools", "Read,Grep Bash"]),
     (["--disable-slash-commands", "--bare"], ["--disable-slash-commands", "--bare"]),
@@ -78,7 +79,7 @@ def test_the_order_of_the_callers_flags_is_kept() -> None:
 def test_what_is_forced_stands_last_and_once(args: list[str]) -> None:
     """The last of two settings flags wins in the CLI, so ours are the last, and there are no others."""
     argv = EVERYTHING_ALLOWED.arguments(args).argv
-    assert argv[-3:] == TAIL
+    assert argv[-3:] == FORCED
     assert argv[0] == "-p"
     for flag in ("-p", "--setting-sources", "--strict-mcp-config", "--output-format"):
         assert argv.count(flag) == 1
@@ -195,3 +196,11 @@ def test_the_operators_budget_is_the_most(limit: float | None, asked: str | None
     assert argv.count("--max-budget-usd") == (given is not None)
     if given is not None:
         assert argv[argv.index("--max-budget-usd") + 1] == given
+
+
+@pytest.mark.parametrize("allowed", ["--resume", "--continue"])
+def test_transcripts_are_kept_only_where_requests_may_read_them(allowed: str) -> None:
+    """A run leaves no transcript unless the operator lets requests resume one; then it is the caller's choice."""
+    policy = ArgumentPolicy(allow=frozenset([allowed]))
+    assert policy.arguments([]).argv == (*HEAD, *FORCED)
+    assert policy.arguments(["--no-session-persistence"]).argv == (*HEAD, "--no-session-persistence", *FORCED)

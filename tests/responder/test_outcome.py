@@ -101,7 +101,7 @@ ROWS = [
     ),
     Row(
         "a subtype that could be anything",
-        seen(as_json(result(is_error=True, subtype="error_Anything\n")), 1),
+        seen(as_json(result(is_error=True, subtype="error_x: anything\n")), 1),
         ErrorCode.CLI_ERROR,
         {"message": "the CLI reports an error (no reason)"},
     ),

@@ -20,7 +20,7 @@ LONG_S = 60.0
 SHORT_S = 0.4
 CAP = 100_000
 # Says which signals come, and goes on.
-DEAF = "trap 'echo INT' INT; trap 'echo TERM' TERM; echo ready >ready; while :; do sleep 0.01; done"
+DEAF = "trap 'echo INT; echo INT >told' INT; trap 'echo TERM' TERM; echo 1 >ready; while :; do sleep 0.01; done"
 
 
 async def run(runner: Runner, asked: Command, seconds: float = LONG_S) -> Observation:
@@ -149,7 +149,7 @@ async def test_stopping_cuts_a_ladder_short(sweeper: Sweeper, tmp_path: Path) ->
     task = asyncio.create_task(run(runner, command(tmp_path, DEAF)))
     await wait_until((tmp_path / "ready").exists, "the run")
     task.cancel()
-    await asyncio.sleep(0)
+    await wait_until((tmp_path / "told").exists, "SIGINT, and the long step after it")
     assert not task.done()
     runner.stop_all()
     with pytest.raises(asyncio.CancelledError):

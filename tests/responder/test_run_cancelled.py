@@ -65,6 +65,17 @@ async def test_a_run_cancelled_at_every_step_leaves_nothing(runner: Runner, tmp_
     assert (children(), open_descriptors()) == (processes, descriptors)
 
 
+async def test_a_run_cancelled_after_its_deadline_is_cancelled(runner: Runner, tmp_path: Path) -> None:
+    """A cancellation that comes while a run is being ended for another reason is not forgotten over it."""
+    asked = command(tmp_path, DEAF)
+    task = asyncio.create_task(runner.run("run-1", asked, asyncio.get_running_loop().time() + 0.4))
+    await wait_until((tmp_path / "said").exists, "its deadline")
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    assert alive(tmp_path) == []
+
+
 async def test_a_run_cancelled_all_the_time_leaves_nothing(runner: Runner, tmp_path: Path) -> None:
     """A caller that cancels at every turn of the loop does not win against the sweep."""
     processes = children()

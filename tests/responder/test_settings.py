@@ -245,6 +245,13 @@ def test_a_repr_shows_no_credential() -> None:
     assert CANARY not in f"{settings!r} {settings!s}"
 
 
+def test_the_models_own_error_hides_the_input() -> None:
+    """Settings that are refused where they are built in Python do not show their values either."""
+    with pytest.raises(ValueError, match="slots") as caught:
+        ResponderSettings(nats_url=f"nats://u:{CANARY}@a", slots=CANARY)
+    assert CANARY not in str(caught.value)
+
+
 def test_settings_cannot_be_changed() -> None:
     """What was validated stays so."""
     settings = load_settings({})

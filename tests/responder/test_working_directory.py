@@ -16,9 +16,9 @@ CANARY = "canary-5f1c9"
 def roots(tmp_path: Path) -> WorkingDirectories:
     """Lay out a root with directories, links and a file, and what must not be reached around it.
 
-    root/repo/src, root/file, links out of the root and inside it; beside it root-evil, outside and second.
+    root/repo/src, root/-evil, root/file, links out of the root and inside it; beside it root-evil, outside and second.
     """
-    for name in ("root/repo/src", "root-evil/x", "outside/deep", "second/only", f"outside/{CANARY}"):
+    for name in ("root/repo/src", "root/-evil/x", "root-evil/x", "outside/deep", "second/only", f"outside/{CANARY}"):
         (tmp_path / name).mkdir(parents=True)
     root = tmp_path / "root"
     (root / "file").touch()
@@ -176,6 +176,12 @@ OUTSIDE = (
 async def test_outside_every_root(roots: WorkingDirectories, tmp_path: Path, cwd: str) -> None:
     """What leads out of the roots, is no directory, or is not there, is refused at admission and at entry."""
     await refusal_of(roots, cwd.replace("{root}", str(tmp_path / "root")).replace("{parent}", str(tmp_path)))
+
+
+@pytest.mark.parametrize("cwd", ["", "\0", "repo\0"])
+async def test_names_that_are_none(roots: WorkingDirectories, cwd: str) -> None:
+    """An empty name and one with a NUL are refused before the kernel sees them."""
+    assert "it is empty or has a NUL" in await refusal_of(roots, cwd)
 
 
 async def test_refusals_do_not_tell_what_exists(roots: WorkingDirectories, tmp_path: Path) -> None:
