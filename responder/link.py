@@ -13,11 +13,12 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error
 
+from responder.echo import Echo
 from responder.redaction import redact
 from responder.service import Incoming
 
 _log = logging.getLogger(__name__)
-_RECONNECT_WAIT_S = 1
+_RECONNECT_WAIT_S = 0.25
 _PING_INTERVAL_S = 5
 _BARRIER_TIMEOUT_S = 5.0
 
@@ -49,6 +50,7 @@ class Link:
         self._client = client
         self._tasks: set[asyncio.Task[None]] = set()
         self._last_error = ""
+        self._watching: asyncio.Task[None] | None = None
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @classmethod
@@ -64,15 +66,16 @@ class Link:
         """
         client = Client()
         link = cls(client)
+        timings: dict[str, Any] = {"reconnect_time_wait": _RECONNECT_WAIT_S}  # nats-py says int and sleeps that long
         try:
             await client.connect(
                 list(servers),
                 name=name,
                 allow_reconnect=True,
                 max_reconnect_attempts=-1,
-                reconnect_time_wait=_RECONNECT_WAIT_S,
                 ping_interval=_PING_INTERVAL_S,
                 max_outstanding_pings=2,
+                **timings,
                 error_cb=link._note_error,
                 disconnected_cb=link._note_disconnect,
                 reconnected_cb=link._note_reconnect,
@@ -80,6 +83,7 @@ class Link:
             )
         except (Error, OSError, ValueError) as error:
             raise LinkError(f"cannot connect to NATS: {_one_line(error)}") from error
+        await link._watch()
         return link
 
     @property
@@ -162,6 +166,8 @@ class Link:
 
     async def close(self) -> None:
         """Send what is left to send and close."""
+        if self._watching is not None:
+            self._watching.cancel()
         with contextlib.suppress(LinkError):
             await self.barrier()
         with contextlib.suppress(Error):
@@ -171,6 +177,21 @@ class Link:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("defect: %s while a message was handled", type(error).__name__)
+
+    async def _watch(self) -> None:
+        """Renew the connection whenever it has become deaf."""
+        inbox = self._client.new_inbox()
+        echo = Echo(lambda: self.publish(inbox, b"", {}), lambda: self._client.is_connected, self._renew)
+
+        async def note(_message: Msg) -> None:
+            echo.note()
+
+        await self._client.subscribe(inbox, cb=note)
+        self._watching = asyncio.create_task(echo.watch())
+
+    async def _renew(self) -> None:
+        _log.warning("NATS: connected but deaf, connecting again")
+        await self._client.force_reconnect()
 
     async def _note_error(self, error: Exception) -> None:
         line = _one_line(error)

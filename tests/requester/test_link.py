@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from requester import (
     RequestTooLargeError,
 )
 from requester.hop import Hop
-from requester.link import FOREIGN_ERRORS, translate
+from requester.link import FOREIGN_ERRORS, Link, translate
 from tests.requester.fakes import CANARY, SUBJECT, FakeConnection, other_tasks
 from tests.support.conditions import wait_until
 
@@ -92,6 +93,25 @@ async def test_headers_count_against_the_limit(requester: Requester, connection:
         await requester.execute(CANARY * 10)
     assert CANARY not in str(caught.value)
     assert not connection.published
+
+
+class Dialled(FakeConnection):
+    """A connection that is told while it is made that its inbox is forbidden."""
+
+    async def connect(self, *, error_cb: Callable[[Exception], Awaitable[None]], **_: object) -> None:
+        self.on_error = error_cb
+
+    async def flush(self) -> None:
+        await self.on_error(nats_errors.Error('nats: permissions violation for subscription to "_inbox.fake.*"'))
+
+
+async def test_a_refusal_outlives_the_dialling() -> None:
+    """What the server refuses while the connection is made is not forgotten when that has come to its end."""
+    link = Link(Dialled().as_client())
+    await link.dial(RequesterSettings(), ping_interval_s=1)
+    assert link.is_over
+    with pytest.raises(NotPermittedError, match="listen for replies"):
+        await link.wait_ready()
 
 
 async def test_silence(requester: Requester, connection: FakeConnection) -> None:

@@ -52,6 +52,14 @@ def is_alive(pid: int) -> bool:
     return Path(f"/proc/{pid}").exists()
 
 
+def is_running(pid: int) -> bool:
+    """Say whether there is such a process and it has not ended."""
+    try:
+        return ") Z" not in Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+
+
 def open_descriptors() -> int:
     """Give how many descriptors this process has open."""
     return len(list(Path("/proc/self/fd").iterdir()))

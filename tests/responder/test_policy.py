@@ -39,4 +39,4 @@ def test_the_operators_bounds_are_told() -> None:
 
 def test_the_forced_flags_are_told() -> None:
     """The caption shows what a request without args really runs."""
-    assert "--setting-sources user --strict-mcp-config" in " ".join(shown(ArgumentPolicy()))
+    assert "--setting-sources user --strict-mcp-config" in " ".join(" ".join(shown(ArgumentPolicy())).split())
