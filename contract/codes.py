@@ -16,6 +16,7 @@ class ErrorCode(StrEnum):
     NO_RESPONDERS = "no_responders"
     NOT_CONNECTED = "not_connected"
     NOT_PERMITTED = "not_permitted"
+    CIRCUIT_OPEN = "circuit_open"
     OVERLOADED = "overloaded"
     STOPPING = "stopping"
     # The time is over, or the run was cut short.
@@ -66,6 +67,7 @@ CODE_FACTS: dict[ErrorCode, CodeFacts] = {
     ErrorCode.NO_RESPONDERS: CodeFacts(503, True, False, "no responder listens on the subject"),
     ErrorCode.NOT_CONNECTED: CodeFacts(503, True, False, "NATS cannot be reached; the request was not sent"),
     ErrorCode.NOT_PERMITTED: CodeFacts(403, False, False, "NATS does not permit this requester to ask"),
+    ErrorCode.CIRCUIT_OPEN: CodeFacts(503, True, False, "the requester's circuit breaker is open; nothing was sent"),
     ErrorCode.OVERLOADED: CodeFacts(503, True, False, "every slot is taken and the backlog is full"),
     ErrorCode.STOPPING: CodeFacts(503, True, False, "the responder stops and has not started the request"),
     ErrorCode.TIMEOUT: CodeFacts(504, True, None, "the deadline passed, in the backlog or during the run"),

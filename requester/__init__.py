@@ -5,6 +5,7 @@ connection that exists already. What can go wrong is the tree in `requester.erro
 """
 
 from contract import ErrorCode, HealthReply
+from requester.breaker import CircuitState
 from requester.default import close_default, execute
 from requester.errors import (
     ApiError,
@@ -12,6 +13,7 @@ from requester.errors import (
     ArgumentRefusedError,
     AuthError,
     BudgetExceededError,
+    CircuitOpenError,
     CLIError,
     CLIKilledError,
     CLINotFoundError,
@@ -38,6 +40,7 @@ from requester.errors import (
     StoppingError,
     UnavailableError,
 )
+from requester.fallback import execute_with_fallback
 from requester.provider import ClaudeCLIProvider, Executor
 from requester.reply import Reply
 from requester.requester import Requester
@@ -54,6 +57,8 @@ __all__ = [
     "CLIKilledError",
     "CLINotFoundError",
     "CLIStartError",
+    "CircuitOpenError",
+    "CircuitState",
     "ClaudeCLIProvider",
     "CwdRefusedError",
     "ErrorCode",
@@ -87,4 +92,5 @@ __all__ = [
     "close_default_sync",
     "execute",
     "execute_sync",
+    "execute_with_fallback",
 ]

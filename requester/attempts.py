@@ -61,10 +61,11 @@ class Attempts:
             The reply, and how many attempts it took.
 
         Raises:
-            RequesterError: The last attempt's.
+            RequesterError: The last attempt's that could still be sent.
         """
         loop = asyncio.get_running_loop()
         started = loop.time()
+        failed: RequesterError | None = None
         for attempt in itertools.count(1):
             span.count_attempt(attempt)
             try:
@@ -72,6 +73,9 @@ class Attempts:
             except RequesterError as error:
                 error.request_id = request.id
                 span.attempt_failed(attempt, error)
+                if failed is None or loop.time() < deadline or not isinstance(error, NotConnectedError):
+                    # An attempt that came too late to be sent says less than the one before it.
+                    failed = error
                 pause_s = decide(
                     error,
                     attempt=attempt,
@@ -82,9 +86,9 @@ class Attempts:
                 if pause_s is not None:
                     await asyncio.sleep(pause_s)
                 if pause_s is None or loop.time() >= deadline:
-                    if isinstance(error, UnavailableError):
-                        error.args = (f"{error} ({_counted(attempt)} in {loop.time() - started:.1f} s)",)
-                    raise
+                    if isinstance(failed, UnavailableError):
+                        failed.args = (f"{failed} ({_counted(attempt)} in {loop.time() - started:.1f} s)",)
+                    raise failed from failed.__cause__
         raise AssertionError("counting does not end")
 
     async def _send(self, request: ExecuteRequest, deadline: float, attempt: int) -> ExecuteSuccess:

@@ -10,6 +10,7 @@ RequesterError                    the root, and what a code is that only a newer
 │   ├── NoRespondersError         nobody listens
 │   ├── OverloadedError           every slot is taken and the backlog is full
 │   ├── StoppingError             the responder stops
+│   ├── CircuitOpenError          most requests failed lately: none is sent for a while
 │   └── NotConnectedError         NATS cannot be reached
 ├── NotPermittedError             change the credentials or the server's permissions
 ├── ExecuteTimeoutError           also a TimeoutError; `executed` says whether the CLI ran, None when nobody knows
@@ -142,6 +143,12 @@ class NotConnectedError(UnavailableError):
     code = ErrorCode.NOT_CONNECTED
 
 
+class CircuitOpenError(UnavailableError):
+    """Most requests failed lately, so none is sent for a while (`retry_after_s`)."""
+
+    code = ErrorCode.CIRCUIT_OPEN
+
+
 class NotPermittedError(RequesterError):
     """NATS does not permit this requester to ask, or to listen for the reply."""
 
@@ -256,6 +263,7 @@ ERRORS: dict[ErrorCode, type[RequesterError]] = {
     ErrorCode.NO_RESPONDERS: NoRespondersError,
     ErrorCode.NOT_CONNECTED: NotConnectedError,
     ErrorCode.NOT_PERMITTED: NotPermittedError,
+    ErrorCode.CIRCUIT_OPEN: CircuitOpenError,
     ErrorCode.OVERLOADED: OverloadedError,
     ErrorCode.STOPPING: StoppingError,
     ErrorCode.TIMEOUT: ExecuteTimeoutError,

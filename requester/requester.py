@@ -1,7 +1,9 @@
 """The requester: asks the responders, over one connection."""
 
 import asyncio
-from collections.abc import Sequence
+import contextlib
+import logging
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -18,7 +20,8 @@ from contract import (
     parse_reply,
 )
 from requester.attempts import Attempts
-from requester.errors import InvalidRequestError, ProtocolError, RequesterError, error_of
+from requester.breaker import BreakerLimits, CircuitBreaker, CircuitState, Passage, is_service_failure
+from requester.errors import CircuitOpenError, InvalidRequestError, ProtocolError, RequesterError, error_of
 from requester.hop import Hop
 from requester.link import Client
 from requester.reply import Reply, read_reply
@@ -26,6 +29,8 @@ from requester.request import build_request, check_timeout
 from requester.retry import Backoff
 from requester.settings import RequesterSettings
 from requester.tracing import Tracing
+
+_log = logging.getLogger(__name__)
 
 # A responder answers the cheap check at once; the deep one runs a prompt and gets a request's time.
 HEALTH_TIMEOUT_S = 5.0
@@ -64,10 +69,16 @@ class Requester:
             backoff=Backoff(self._settings.backoff_first_s, self._settings.backoff_max_s),
             reply_grace_s=self._settings.reply_grace_s,
         )
+        self._breaker = _breaker(self._settings)
 
     def __repr__(self) -> str:
         hop = self._hop
         return f"<Requester {self._subjects.execute} at {hop.place}: {hop.state}, {hop.in_flight} in flight>"
+
+    @property
+    def circuit(self) -> CircuitState:
+        """Whether requests are sent, or refused for a while because most have failed."""
+        return self._breaker.state if self._breaker else CircuitState.CLOSED
 
     async def __aenter__(self) -> Self:
         return self
@@ -109,9 +120,32 @@ class Requester:
         started = loop.time()
         deadline = started + check_timeout(self._settings.timeout_s if timeout is None else timeout)
         request = build_request(prompt, args=args, cwd=cwd, request_id=request_id)
-        with self._tracing.request(self._subjects.execute, request.id or "") as span:
+        with self._tracing.request(self._subjects.execute, request.id or "") as span, self._circuit(request.id):
             success, attempts = await self._attempts.run(request, deadline, span)
             return read_reply(success, request.args, attempts=attempts, duration_s=loop.time() - started)
+
+    @contextlib.contextmanager
+    def _circuit(self, request_id: str | None) -> Iterator[None]:
+        """Let a request through the circuit breaker, and tell it how that ended."""
+        if self._breaker is None:
+            yield
+            return
+        now = asyncio.get_running_loop().time
+        passage = self._breaker.admit(now())
+        if not isinstance(passage, Passage):
+            message = "not sent: most requests failed lately, the circuit is open"
+            raise CircuitOpenError(message, request_id=request_id, retry_after_s=passage)
+        is_failure: bool | None = False
+        try:
+            yield
+        except BaseException as error:
+            is_failure = is_service_failure(error)
+            raise
+        finally:
+            state = self._breaker.state
+            self._breaker.settle(passage, now(), is_failure=is_failure)
+            if self._breaker.state is not state:
+                _log.warning("circuit %s: %s", self._subjects.execute, self._breaker.state)
 
     async def health(
         self,
@@ -144,6 +178,19 @@ class Requester:
     async def close(self) -> None:
         """End the connection, unless it was given; it cannot be used afterwards."""
         await self._hop.close()
+
+
+def _breaker(settings: RequesterSettings) -> CircuitBreaker | None:
+    if not settings.breaker:
+        return None
+    return CircuitBreaker(
+        BreakerLimits(
+            settings.breaker_error_ratio,
+            settings.breaker_min_requests,
+            settings.breaker_window_s,
+            settings.breaker_open_s,
+        )
+    )
 
 
 def _read_health(body: bytes) -> HealthReply:

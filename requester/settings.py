@@ -42,6 +42,11 @@ class RequesterSettings(BaseSettings):
             `timeout` once every process of the run is gone.
         backoff_first_s: Upper bound of the first pause between attempts, in seconds; it doubles from there.
         backoff_max_s: Upper bound of every pause between attempts, in seconds.
+        breaker: Whether requests are refused for a while when most have failed (see `requester.breaker`).
+        breaker_error_ratio: The share of failed requests that opens the circuit.
+        breaker_min_requests: How many requests there must be within `breaker_window_s` before any share counts.
+        breaker_window_s: Seconds after which a request counts no more.
+        breaker_open_s: Seconds until one request is let through to try.
     """
 
     model_config = SettingsConfigDict(
@@ -62,6 +67,11 @@ class RequesterSettings(BaseSettings):
     reply_grace_s: Annotated[float, Field(ge=0, le=TIMEOUT_MAX_S, allow_inf_nan=False)] = 5.0
     backoff_first_s: Seconds = 0.1
     backoff_max_s: Seconds = 2.0
+    breaker: bool = True
+    breaker_error_ratio: Annotated[float, Field(gt=0, le=1)] = 0.5
+    breaker_min_requests: Annotated[int, Field(ge=1)] = 10
+    breaker_window_s: Seconds = 60.0
+    breaker_open_s: Seconds = 30.0
 
     def __init__(self, **values: Any) -> None:
         """Read the environment.

@@ -26,6 +26,11 @@ def test_every_field_has_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
         "CLAUDE_REQUESTER_REPLY_GRACE_S": "0",
         "CLAUDE_REQUESTER_BACKOFF_FIRST_S": "0.2",
         "CLAUDE_REQUESTER_BACKOFF_MAX_S": "3",
+        "CLAUDE_REQUESTER_BREAKER": "false",
+        "CLAUDE_REQUESTER_BREAKER_ERROR_RATIO": "0.9",
+        "CLAUDE_REQUESTER_BREAKER_MIN_REQUESTS": "7",
+        "CLAUDE_REQUESTER_BREAKER_WINDOW_S": "5",
+        "CLAUDE_REQUESTER_BREAKER_OPEN_S": "6",
     }
     assert len(values) == len(RequesterSettings.model_fields)
     for name, value in values.items():
@@ -40,6 +45,11 @@ def test_every_field_has_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
         "reply_grace_s": 0,
         "backoff_first_s": 0.2,
         "backoff_max_s": 3,
+        "breaker": False,
+        "breaker_error_ratio": 0.9,
+        "breaker_min_requests": 7,
+        "breaker_window_s": 5,
+        "breaker_open_s": 6,
     }
 
 
