@@ -37,6 +37,7 @@ class Child:
 
     Attributes:
         pid: Its process id.
+        exited: Done with the exit status, or minus the number of the signal that killed it.
         started_at: `time.monotonic()` of its start, in seconds.
     """
 
@@ -44,7 +45,7 @@ class Child:
         self._process = process
         self._stdout = stdout
         self._stderr = stderr
-        self._exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._pidfd = os.pidfd_open(process.pid)
         asyncio.get_running_loop().add_reader(self._pidfd, self._reap)
         self.pid = process.pid
@@ -88,15 +89,15 @@ class Child:
     @property
     def has_exited(self) -> bool:
         """Whether it has ended and been reaped."""
-        return self._exited.done()
+        return self.exited.done()
 
     async def wait(self) -> int:
         """Wait for the end; returns the exit status, or minus the number of the signal that killed it."""
-        return await asyncio.shield(self._exited)
+        return await asyncio.shield(self.exited)
 
     async def wait_or(self, other: asyncio.Future[None], seconds: float) -> bool:
         """Wait for the end, for another future, or so many seconds, whichever is first; says whether it has ended."""
-        waited_for: set[asyncio.Future[Any]] = {self._exited, other}
+        waited_for: set[asyncio.Future[Any]] = {self.exited, other}
         await asyncio.wait(waited_for, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         return self.has_exited
 
@@ -126,7 +127,7 @@ class Child:
     def _reap(self) -> None:
         asyncio.get_running_loop().remove_reader(self._pidfd)
         os.close(self._pidfd)
-        self._exited.set_result(self._process.wait())
+        self.exited.set_result(self._process.wait())
 
 
 async def wait_for_exit(pid: int) -> None:

@@ -4,13 +4,16 @@ from collections.abc import Awaitable, Callable
 
 from contract import QUEUE_GROUP, has_inbox_prefix
 from responder.assembly import Parts
-from responder.link import Handler, Link, Membership
+from responder.link import Handler, Link, LinkError, Membership
 from responder.micro import VERBS
 from responder.service import Incoming
 
 
 async def listen(parts: Parts, link: Link) -> list[Membership]:
     """Listen on every subject of a responder; the queue group of the requests is joined last.
+
+    Raises:
+        LinkError: NATS does not permit to listen for requests: it would look ready and hear nothing.
 
     Returns:
         What to leave to stop listening, the last joined to be left first.
@@ -29,6 +32,8 @@ async def listen(parts: Parts, link: Link) -> list[Membership]:
 
     memberships.append(await link.subscribe(subjects.execute, handle, QUEUE_GROUP))
     await link.barrier()
+    if link.is_refused(subjects.execute):
+        raise LinkError(f"NATS does not permit this responder to listen on {subjects.execute} in group {QUEUE_GROUP}")
     return memberships
 
 

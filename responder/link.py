@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -21,6 +22,8 @@ _log = logging.getLogger(__name__)
 _RECONNECT_WAIT_S = 0.25
 _PING_INTERVAL_S = 5
 _BARRIER_TIMEOUT_S = 5.0
+_REFUSED_CREDENTIALS = re.compile(r"authorization (violation|failed)|authentication|user credentials", re.IGNORECASE)
+_REFUSED_SUBSCRIPTION = re.compile(r'permissions violation for subscription to "([^"]+)"')
 
 Handler = Callable[[Incoming], Awaitable[None]]
 
@@ -50,6 +53,8 @@ class Link:
         self._client = client
         self._tasks: set[asyncio.Task[None]] = set()
         self._last_error = ""
+        self._refused: set[str] = set()
+        self._unwelcome: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._watching: asyncio.Task[None] | None = None
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -67,8 +72,8 @@ class Link:
         client = Client()
         link = cls(client)
         timings: dict[str, Any] = {"reconnect_time_wait": _RECONNECT_WAIT_S}  # nats-py says int and sleeps that long
-        try:
-            await client.connect(
+        connecting = asyncio.ensure_future(
+            client.connect(
                 list(servers),
                 name=name,
                 allow_reconnect=True,
@@ -81,8 +86,18 @@ class Link:
                 reconnected_cb=link._note_reconnect,
                 closed_cb=link._note_close,
             )
+        )
+        try:
+            either: set[asyncio.Future[Any]] = {connecting, link._unwelcome}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if link._unwelcome.done():
+                raise LinkError(f"NATS refuses this responder's credentials: {link._unwelcome.result()}")
+            connecting.result()
         except (Error, OSError, ValueError) as error:
             raise LinkError(f"cannot connect to NATS: {_one_line(error)}") from error
+        finally:
+            connecting.cancel()
+            await asyncio.wait({connecting})
         await link._watch()
         return link
 
@@ -193,8 +208,15 @@ class Link:
         _log.warning("NATS: connected but deaf, connecting again")
         await self._client.force_reconnect()
 
+    def is_refused(self, subject: str) -> bool:
+        """Say whether the server does not permit to listen on a subject: known once a `barrier` has passed."""
+        return subject.lower() in self._refused
+
     async def _note_error(self, error: Exception) -> None:
         line = _one_line(error)
+        self._refused.update(_REFUSED_SUBSCRIPTION.findall(line.lower()))
+        if _REFUSED_CREDENTIALS.search(line) and not self._unwelcome.done():
+            self._unwelcome.set_result(line)
         _log.log(logging.DEBUG if line == self._last_error else logging.WARNING, "NATS: %s", line)
         self._last_error = line
 

@@ -35,7 +35,7 @@ async def serve(settings: ResponderSettings, host: Mapping[str, str], *, tracing
     signal ends the runs at once.
 
     Returns:
-        The exit status: 0 after a drain, 1 after a forced stop or when NATS was lost for good.
+        The exit status: 0 after a drain, 1 after a forced stop or when something it needs has ended.
 
     Raises:
         ServeError, LinkError, EmbeddedServerError: It cannot run.
@@ -45,9 +45,9 @@ async def serve(settings: ResponderSettings, host: Mapping[str, str], *, tracing
     signals = Signals()
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(signals.caught())
-        await stack.enter_async_context(watchdog(parts.mark, parts.sweeper))
+        needed = [await stack.enter_async_context(watchdog(parts.mark, parts.sweeper))]
         if settings.embedded:
-            await stack.enter_async_context(embedded_server(settings.servers[0], parts.sweeper))
+            needed.append(await stack.enter_async_context(embedded_server(settings.servers[0], parts.sweeper)))
         link = await _connect(settings, signals)
         if link is None:
             return 0
@@ -59,7 +59,10 @@ async def serve(settings: ResponderSettings, host: Mapping[str, str], *, tracing
             parts.micro.subjects.execute,
             settings.slots,
         )
-        await asyncio.wait({signals.first, link.closed}, return_when=asyncio.FIRST_COMPLETED)
+        ends: set[asyncio.Future[Any]] = {signals.first, link.closed, *(child.exited for child in needed)}
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        if not signals.first.done():
+            _log.error("stopping: NATS, the watchdog or the embedded server has ended")
         return await _drain(parts, link, memberships, signals)
 
 
@@ -80,7 +83,7 @@ def prepare_host() -> None:
 
 
 @contextlib.asynccontextmanager
-async def watchdog(mark: str, sweeper: Sweeper) -> AsyncIterator[None]:
+async def watchdog(mark: str, sweeper: Sweeper) -> AsyncIterator[Child]:
     """Have a process that ends what carries the mark if this one is killed, as long as the context lasts.
 
     Raises:
@@ -95,7 +98,7 @@ async def watchdog(mark: str, sweeper: Sweeper) -> AsyncIterator[None]:
     sweeper.register_other(child.pid)
     with contextlib.closing(child):
         try:
-            yield
+            yield child
         finally:
             child.send_signal(signal.SIGTERM)
             await child.wait()
@@ -116,7 +119,7 @@ async def _connect(settings: ResponderSettings, signals: Signals) -> Link | None
 
 async def _drain(parts: Parts, link: Link, memberships: list[Membership], signals: Signals) -> int:
     """Leave the group, finish what was accepted within the grace, then end what still runs."""
-    is_lost = link.closed.done()
+    is_asked = signals.first.done()
     _log.info("draining: %r", parts.service.slots)
     finished = asyncio.ensure_future(_leave_and_finish(link, memberships))
     await asyncio.wait(
@@ -129,7 +132,7 @@ async def _drain(parts: Parts, link: Link, memberships: list[Membership], signal
         await finished
         return 1
     _log.info("drained")
-    return 1 if is_lost else 0
+    return 0 if is_asked else 1
 
 
 async def _leave_and_finish(link: Link, memberships: list[Membership]) -> None:

@@ -1,14 +1,23 @@
 """A responder's connection to NATS: what breaks it, and that it serves again by itself."""
 
 import asyncio
+import os
+import signal
+import socket
+from contextlib import AsyncExitStack
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from nats.errors import Error
 
+from responder.processes import descendants_of
+from responder.stub_api import StubAPI
 from tests.hop.conftest import SUBJECT, Fleet, RawCaller
 from tests.support.conditions import wait_until
 from tests.support.fake_cli import fake_cli
+from tests.support.nats_server import nats_server
+from tests.support.responder_process import responder_process
 
 # Each of them ends nats-py's read loop while the client goes on to say that it is connected.
 POISON = {
@@ -44,3 +53,63 @@ async def test_a_message_that_cannot_be_read_does_not_make_a_responder_deaf(
         assert asyncio.get_running_loop().time() < deadline, responder.log
     await responder.wait_until_idle()
     await wait_until(lambda: responder.process.returncode is None, "it still runs")
+
+
+FORBIDDING = """
+authorization {
+  users: [{user: a, password: hunter2, permissions: {subscribe: {deny: ["claude.cli.execute"]}}}]
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("user", "reason"),
+    [
+        ("a:hunter2", "does not permit this responder to listen on claude.cli.execute"),
+        ("a:wrong", "NATS refuses this responder's credentials"),
+    ],
+)
+async def test_a_responder_that_nats_refuses_says_so_and_ends(
+    tmp_path: Path, api: StubAPI, user: str, reason: str
+) -> None:
+    """A responder that may not listen is not ready and deaf, but ends with one line without the password."""
+    async with nats_server(tmp_path, FORBIDDING) as url, AsyncExitStack() as stack:
+        fleet = Fleet(url.replace("//", f"//{user}@"), api, tmp_path, stack)
+        environment = fleet.environment(cli="/bin/true")
+        async with responder_process("r1", environment, ready=False) as responder:
+            assert await asyncio.wait_for(responder.wait(), 20) == 1
+        last = responder.log[-1]
+        assert reason in last
+        assert not any("hunter2" in line or "Traceback" in line for line in responder.log)
+
+
+@pytest.mark.parametrize("victim", ["nats-server", "watchdog"])
+async def test_a_responder_ends_when_what_it_needs_has_ended(tmp_path: Path, api: StubAPI, victim: str) -> None:
+    """Without its watchdog or its embedded server a responder stops with status 1, for a supervisor to notice."""
+    port = unused_port()
+    async with AsyncExitStack() as stack:
+        fleet = Fleet(f"nats://127.0.0.1:{port}", api, tmp_path, stack)
+        responder = await fleet.start("r1", "--embedded", cli="/bin/true")
+        (pid,) = [pid for pid in descendants_of(responder.pid) if victim in command_line(pid)]
+        os.kill(pid, signal.SIGKILL)
+        assert await asyncio.wait_for(responder.wait(), 20) == 1
+        await responder.wait_until_said("has ended")
+
+
+async def test_a_taken_port_is_named(tmp_path: Path, api: StubAPI, nats_url: str) -> None:
+    """An embedded server whose port is taken ends the responder with one line."""
+    async with AsyncExitStack() as stack:
+        environment = Fleet(nats_url, api, tmp_path, stack).environment(cli="/bin/true")
+        async with responder_process("r1", environment, "--embedded", ready=False) as responder:
+            assert await asyncio.wait_for(responder.wait(), 20) == 1
+        assert "nats-server ended at once" in responder.log[-1]
+
+
+def unused_port() -> int:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return int(listening.getsockname()[1])
+
+
+def command_line(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_text()

@@ -108,6 +108,22 @@ async def test_a_pause_that_lasts_too_long() -> None:
         await run(way, timeout_s=0.05, random=0.1)
 
 
+async def test_an_attempt_that_comes_too_late() -> None:
+    """An attempt that finds no time left to be sent does not hide what the one before it was told."""
+    loop = asyncio.get_running_loop()
+    deadlines: list[float] = []
+
+    async def stall() -> None:
+        if way.sent:
+            await asyncio.sleep(deadlines[0] - loop.time() + 0.01)
+
+    way = FakeWay([refuse("overloaded")], connect=stall)
+    deadlines.append(loop.time() + 0.3)
+    with pytest.raises(OverloadedError, match="2 attempts in"):
+        await run(way, timeout_s=0.3)
+    assert len(way.sent) == 1
+
+
 async def test_time_spent_connecting_is_not_promised() -> None:
     """The time left is counted after the connection is there; when none is left nothing is sent."""
 

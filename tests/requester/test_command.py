@@ -123,7 +123,7 @@ async def test_the_exit_code_tells_what(command: Any, responder: FakeResponder, 
 
 async def test_unavailable(command: Any) -> None:
     """Nobody there is 4, after the time that the caller allows."""
-    result = await command("2+2?", "--timeout", "0.2")
+    result = await command("2+2?", "--timeout", "0.5")
     assert result.exit_code == 4
     assert result.stderr.startswith("claude-requester: no responder listens on claude.cli.execute (")
 
@@ -218,7 +218,8 @@ async def test_a_spinner_for_people(nats_url: str, responder: FakeResponder) -> 
         )
         os.close(terminal)
         finishing = asyncio.create_task(programs.finish(process))
-        await wait_until(lambda: b"waiting for the answer" in seen and b"0:00:01" in seen, "the spinner", 20)
+        await wait_until(lambda: b"waiting for the answer" in seen and b"0:00:0" in seen, "the spinner", 20)
+        await wait_until(lambda: len(responder.seen) == 1, "the request arrives")
         await responder.client.publish(responder.seen[0].reply, success(responder.requests[0]["id"]).to_bytes())
         outcome = await finishing
     finally:

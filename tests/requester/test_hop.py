@@ -94,7 +94,7 @@ async def test_a_wrong_password_fails_at_once(tmp_path: Path, caplog: pytest.Log
 
 async def test_nobody_listens(requester: Requester) -> None:
     """Without a responder the server says so, and the requester asks again until the deadline."""
-    with pytest.raises(NoRespondersError, match=rf"no responder listens on {SUBJECT} \(\d+ attempts in 0\.\d s\)"):
+    with pytest.raises(NoRespondersError, match=rf"no responder listens on {SUBJECT} \(\d+ attempts in \d\.\d s\)"):
         await requester.execute("2+2?", timeout=0.4)
 
 

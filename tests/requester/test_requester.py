@@ -71,6 +71,7 @@ async def test_it_waits_for_a_free_slot(requester: Requester, responder: FakeRes
 
 async def test_overload_and_absence_are_told_apart(requester: Requester, responder: FakeResponder) -> None:
     """At the deadline the error says whether there was nobody, or nobody with room."""
+    await requester.health()
     responder.answer = lambda request: failure(request["id"], "overloaded").to_bytes()
     with pytest.raises(OverloadedError, match=r"attempts in"):
         await requester.execute("2+2?", timeout=0.2)
@@ -83,13 +84,14 @@ async def test_the_report_after_the_deadline(nats_url: str, responder: FakeRespo
     def answer(request: dict[str, Any]) -> None:
         async def report() -> None:
             await asyncio.sleep(request["timeout_ms"] / 1000 + 0.05)
-            await responder.client.publish(responder.seen[0].reply, failure(request["id"], "timeout").to_bytes())
+            await responder.client.publish(responder.seen[-1].reply, failure(request["id"], "timeout").to_bytes())
             late.set()
 
         responder.tasks.append(asyncio.create_task(report()))
 
     responder.answer = answer
     async with Requester(RequesterSettings(nats_url=nats_url, reply_grace_s=10)) as requester:
+        await requester.health()
         with pytest.raises(ExecuteTimeoutError, match="what timeout says") as caught:
             await requester.execute("2+2?", timeout=0.1)
         assert late.is_set()
@@ -101,6 +103,7 @@ async def test_no_report_at_all(nats_url: str, responder: FakeResponder) -> None
     """Without a report nobody knows what ran, and the call ends after the grace."""
     responder.answer = lambda _: None
     async with Requester(RequesterSettings(nats_url=nats_url, reply_grace_s=0.05)) as requester:
+        await requester.health()
         async with asyncio.timeout(5):
             with pytest.raises(TimeoutError) as caught:
                 await requester.execute("2+2?", timeout=0.05)
@@ -207,9 +210,10 @@ async def test_health_that_is_none(
 
 async def test_health_takes_its_time(nats_url: str, responder: FakeResponder) -> None:
     """The deep check may take as long as a request."""
-    responder.health = None
     async with Requester(RequesterSettings(nats_url=nats_url, timeout_s=0.1)) as requester:
-        with pytest.raises(ExecuteTimeoutError, match=r"no reply on claude.cli.health within 0.1 s"):
+        await requester.health()
+        responder.health = None
+        with pytest.raises(ExecuteTimeoutError, match=r"no reply on claude.cli.health within 0\.[01] s"):
             await requester.health(deep=True)
 
 

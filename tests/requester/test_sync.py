@@ -161,8 +161,9 @@ async def test_no_loop_to_be_had(nats_url: str, responder: FakeResponder) -> Non
 async def test_a_timeout(nats_url: str, responder: FakeResponder, monkeypatch: pytest.MonkeyPatch) -> None:
     """The settings are the environment's, here too."""
     monkeypatch.setenv("NATS_URL", nats_url)
-    monkeypatch.setenv("CLAUDE_REQUESTER_TIMEOUT_S", "0.05")
-    monkeypatch.setenv("CLAUDE_REQUESTER_REPLY_GRACE_S", "0.05")
+    monkeypatch.setenv("CLAUDE_REQUESTER_TIMEOUT_S", "0.1")
+    monkeypatch.setenv("CLAUDE_REQUESTER_REPLY_GRACE_S", "0")
+    await asyncio.to_thread(execute_sync, "2+2?", timeout=10)
     responder.answer = lambda _: None
     with pytest.raises(ExecuteTimeoutError):
         await asyncio.to_thread(execute_sync, "2+2?")

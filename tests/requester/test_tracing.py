@@ -7,8 +7,8 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from requester import ApiError, NoRespondersError, Requester, RequesterSettings
-from tests.requester.fakes import CANARY, SUBJECT, FakeConnection, failure, success
+from requester import ApiError, Requester, RequesterSettings
+from tests.requester.fakes import CANARY, SUBJECT, FakeConnection, FakeResponder, failure, success
 
 
 def named(spans: InMemorySpanExporter, prefix: str) -> list[ReadableSpan]:
@@ -151,12 +151,13 @@ async def test_no_span_holds_content(
     assert CANARY not in "".join(span.to_json() for span in spans.get_finished_spans())
 
 
-async def test_the_server_is_named(nats_url: str, spans: InMemorySpanExporter, provider: TracerProvider) -> None:
-    """An attempt names the NATS server it was sent to; without a server there is none to name."""
-    settings = RequesterSettings(nats_url=nats_url, timeout_s=0.2, backoff_first_s=0.01)
-    async with Requester(settings, tracer_provider=provider) as requester:
-        with pytest.raises(NoRespondersError):
-            await requester.execute("2+2?")
+async def test_the_server_is_named(
+    nats_url: str, responder: FakeResponder, spans: InMemorySpanExporter, provider: TracerProvider
+) -> None:
+    """An attempt names the NATS server it was sent to."""
+    async with Requester(RequesterSettings(nats_url=nats_url), tracer_provider=provider) as requester:
+        await requester.execute("2+2?")
     facts = named(spans, "send")[0].attributes
     assert facts
     assert "nats://" + str(facts["server.address"]) + ":" + str(facts["server.port"]) == nats_url
+    assert len(responder.seen) == 1

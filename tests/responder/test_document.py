@@ -95,10 +95,11 @@ def test_the_last_result_counts_even_if_it_is_unusable() -> None:
     assert read_document(as_array(RESULT, result(is_error=None)).decode()) is None
 
 
+@pytest.mark.parametrize("form", [as_json, as_array, as_lines])
 @pytest.mark.parametrize("text", ["\u2028\u2029", "\x85", "\u00e9\U0001f600", "\0\x1f", '{"type":"result"}', "a\nb"])
-def test_an_answer_is_kept_to_the_character(text: str) -> None:
-    """Whatever stands in the answer stands in the document."""
-    document = read_document(as_json(result(result=text)).decode())
+def test_an_answer_is_kept_to_the_character(form: Any, text: str) -> None:
+    """Whatever stands in the answer stands in the document, also what other programs take for the end of a line."""
+    document = read_document(form(INIT, result(result=text)).decode())
     assert document is not None
     assert document.result == text
 

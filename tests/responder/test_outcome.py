@@ -210,6 +210,7 @@ def test_a_failure_agrees_with_the_table_of_codes(row: Row) -> None:
         (as_lines(INIT, ASSISTANT, RESULT), "stream-json"),
         (as_lines(INIT, ASSISTANT, RESULT) + b'{"type":"syst', "stream-json"),
         (as_json(result(result="\u00e9\U0001f600\u2028")), "json"),
+        (as_lines(INIT, result(result="\x85\u2028")), "stream-json"),
         (as_json(result(result="")), "json"),
         (as_json(result(result=None, structured_output={"a": 1})), "json"),
         (as_json(result(result="x" * 5_000_000)), "json"),
