@@ -3,6 +3,7 @@
 - Outputs are memory files, never pipes: the CLI exits before a pipe is drained, and up to 16 of 26 answers of 1 MB came
   back cut with exit status 0 (measured on CLI 2.1.197). A file also needs no reader, and no grandchild that holds it
   open can keep us waiting.
+- They cannot grow beyond their limit, so that a run's output takes no more memory than allowed, at whatever speed.
 - `setpriv --pdeathsig` gives the child a death signal without a `preexec_fn`, so that CPython may use vfork (0.5 ms a
   start against 0.7 ms and more with fork, which grows with our memory).
 - The exit is awaited through a pidfd: no thread, no SIGCHLD handler.
@@ -10,6 +11,8 @@
 
 import asyncio
 import contextlib
+import fcntl
+import mmap
 import os
 import signal
 import subprocess
@@ -21,6 +24,7 @@ from typing import Any, Self
 # tool survives). The signal comes when the *thread* that started the child ends, so children start in the main thread.
 _DEATH_SIGNAL = "INT"
 SETPRIV = "setpriv"
+OUTPUT_MAX_BYTES = 64 * 1024 * 1024
 _SETPRIV_NOT_FOUND = 127
 
 
@@ -52,7 +56,15 @@ class Child:
         self.started_at = time.monotonic()
 
     @classmethod
-    def start(cls, argv: Sequence[str], *, env: Mapping[str, str], cwd: str, stdin: bytes) -> Self:
+    def start(
+        cls,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        cwd: str,
+        stdin: bytes = b"",
+        output_max_bytes: int = OUTPUT_MAX_BYTES,
+    ) -> Self:
         """Start a process in a session of its own.
 
         Args:
@@ -60,6 +72,7 @@ class Child:
             env: Its whole environment.
             cwd: Its working directory.
             stdin: What it reads, then end of file.
+            output_max_bytes: The most it can print on stdout and on stderr each; writing more fails there.
 
         Raises:
             ChildNotFoundError: There is no such executable.
@@ -67,19 +80,24 @@ class Child:
         """
         if not os.access(argv[0], os.X_OK):
             raise ChildNotFoundError("there is no such executable")
+        try:
+            return cls._start(argv, env, cwd, stdin, output_max_bytes)
+        except OSError as error:  # no descriptor, no memory, no process left
+            raise ChildStartError(os.strerror(error.errno or 0)) from error
+
+    @classmethod
+    def _start(cls, argv: Sequence[str], env: Mapping[str, str], cwd: str, stdin: bytes, output_max_bytes: int) -> Self:
         with contextlib.ExitStack() as on_error:
-            stdout, stderr = (_memory_file(name, on_error) for name in ("stdout", "stderr"))
+            stdout, stderr = (_output_file(name, output_max_bytes, on_error) for name in ("stdout", "stderr"))
             with contextlib.ExitStack() as stdin_files:
-                source = _memory_file("stdin", stdin_files)
-                _write_all(source, stdin)
-                os.lseek(source, 0, os.SEEK_SET)
+                source = _input_file(stdin, stdin_files)
                 process = _popen(argv, env, cwd, (source, stdout, stderr))
             try:
                 child = cls(process, stdout, stderr)
-            except OSError as error:  # no descriptor left for the pidfd: what cannot be watched does not run
+            except OSError:  # what cannot be watched does not run
                 process.kill()
                 process.wait()
-                raise ChildStartError(os.strerror(error.errno or 0)) from error
+                raise
             on_error.pop_all()
         return child
 
@@ -109,15 +127,16 @@ class Child:
 
     def output_bytes(self) -> int:
         """Give how much it has written to the larger of stdout and stderr so far, in bytes."""
-        return max(os.fstat(self._stdout).st_size, os.fstat(self._stderr).st_size)
+        return max(_written(self._stdout), _written(self._stderr))
 
     def read_stdout(self, limit: int) -> bytes:
         """Give what it printed, at most `limit` bytes."""
-        return os.pread(self._stdout, limit, 0)
+        return os.pread(self._stdout, min(limit, _written(self._stdout)), 0)
 
     def read_stderr(self, limit: int) -> bytes:
         """Give what it said on stderr, at most the last `limit` bytes."""
-        return os.pread(self._stderr, limit, max(0, os.fstat(self._stderr).st_size - limit))
+        written = _written(self._stderr)
+        return os.pread(self._stderr, min(limit, written), max(0, written - limit))
 
     def close(self) -> None:
         """Release the memory files of a child that has exited."""
@@ -128,22 +147,6 @@ class Child:
         asyncio.get_running_loop().remove_reader(self._pidfd)
         os.close(self._pidfd)
         self.exited.set_result(self._process.wait())
-
-
-async def wait_for_exit(pid: int) -> None:
-    """Wait until a process that need not be our child has ended."""
-    try:
-        pidfd = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    loop = asyncio.get_running_loop()
-    exited = asyncio.Event()
-    loop.add_reader(pidfd, exited.set)
-    try:
-        await exited.wait()
-    finally:
-        loop.remove_reader(pidfd)
-        os.close(pidfd)
 
 
 def _popen(
@@ -162,17 +165,36 @@ def _popen(
     except FileNotFoundError as error:
         missing = "setpriv (of util-linux)" if error.filename == SETPRIV else "its working directory"
         raise ChildStartError(f"{missing} is missing") from error
-    except OSError as error:
-        raise ChildStartError(os.strerror(error.errno or 0)) from error
 
 
 def _memory_file(name: str, files: contextlib.ExitStack) -> int:
-    descriptor = os.memfd_create(name, os.MFD_CLOEXEC)
+    descriptor = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     files.callback(os.close, descriptor)
     return descriptor
 
 
-def _write_all(descriptor: int, data: bytes) -> None:
+def _input_file(data: bytes, files: contextlib.ExitStack) -> int:
+    """Make a file that can only be read."""
+    descriptor = _memory_file("stdin", files)
     unwritten = memoryview(data)
     while unwritten:
         unwritten = unwritten[os.write(descriptor, unwritten) :]
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK)
+    return descriptor
+
+
+def _output_file(name: str, max_bytes: int, files: contextlib.ExitStack) -> int:
+    """Make a file that cannot grow, so that no speed of printing takes more memory.
+
+    It has its largest size from the start, which takes no memory by itself; what has been written is told by the
+    position, which the child shares with us. One page more than allowed, so that too much can be told from just enough.
+    """
+    descriptor = _memory_file(name, files)
+    os.ftruncate(descriptor, (max_bytes // mmap.PAGESIZE + 2) * mmap.PAGESIZE)
+    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK)
+    return descriptor
+
+
+def _written(descriptor: int) -> int:
+    return os.lseek(descriptor, 0, os.SEEK_CUR)

@@ -1,5 +1,6 @@
 """What /proc tells about processes: children, descendants, and whether a process carries a mark."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -11,6 +12,9 @@ def children_of(pid: int) -> set[int]:
 
     Source: proc_pid_task_children(5). A list read while a child exits may miss a sibling, so it is read until two
     readings agree.
+
+    Raises:
+        OSError: They cannot be read, for want of a descriptor.
     """
     previous = _read_children(pid)
     while (current := _read_children(pid)) != previous:
@@ -47,13 +51,9 @@ def can_list_children() -> bool:
 
 def _read_children(pid: int) -> set[int]:
     found: set[int] = set()
-    try:
-        threads = list((_PROC / str(pid) / "task").iterdir())
-    except OSError:
-        return found
-    for thread in threads:
-        try:
-            found.update(map(int, (thread / "children").read_text().split()))
-        except OSError:
-            continue  # the thread, or the process, has ended meanwhile
+    # What has ended meanwhile has no children any more; any other error must not look like that.
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        for thread in (_PROC / str(pid) / "task").iterdir():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                found.update(map(int, (thread / "children").read_text().split()))
     return found

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import signal
 import time
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
@@ -112,32 +113,32 @@ class Runner:
         """
         env = {**command.env, MARK_VARIABLE: run_id}
         try:
-            child = Child.start(command.argv, env=env, cwd=command.cwd, stdin=command.stdin)
+            child = Child.start(
+                command.argv,
+                env=env,
+                cwd=command.cwd,
+                stdin=command.stdin,
+                output_max_bytes=self._limits.output_max_bytes,
+            )
         except ChildNotFoundError:
             return Observation(not_found=True)
         except ChildStartError as error:
             return Observation(start_error=str(error))
         self._sweeper.register(run_id, child.pid)
         with contextlib.closing(child):
+            stop_reason = None
             try:
                 stop_reason = await self._watch(child, deadline)
             finally:
-                survivors = await _finish_even_if_cancelled(self._clean_up(run_id, child))
-            return Observation(
-                stdout=child.read_stdout(self._limits.output_max_bytes),
-                stderr=child.read_stderr(self._limits.stderr_kept_bytes),
-                exit_status=await child.wait(),
-                stop_reason=stop_reason,
-                pid=child.pid,
-                duration_s=time.monotonic() - child.started_at,
-                survivors=survivors,
-            )
+                ended = await _finish_even_if_cancelled(self._clean_up(run_id, child, stop_reason))
+        return ended
 
     async def _watch(self, child: Child, deadline: float) -> StopReason | None:
         """Wait for the exit or for a reason to end the run, whichever is first."""
         now = asyncio.get_running_loop().time
         while True:
             await child.wait_or(self._stopped, min(_OUTPUT_CHECK_S, max(0.0, deadline - now())))
+            self._sweeper.reap_ended(now())
             if child.output_bytes() > self._limits.output_max_bytes:
                 return StopReason.OUTPUT_TOO_LARGE
             if child.has_exited:
@@ -147,12 +148,25 @@ class Runner:
             if now() >= deadline:
                 return StopReason.DEADLINE
 
-    async def _clean_up(self, run_id: str, child: Child) -> int:
+    async def _clean_up(self, run_id: str, child: Child, stop_reason: StopReason | None) -> Observation:
+        if stop_reason is StopReason.OUTPUT_TOO_LARGE:
+            child.send_signal(signal.SIGKILL)
         await end_child(child, self._limits.stop_step_s, self._stopped)
-        return await self._sweeper.sweep(run_id)
+        # Before the sweep: what is killed there could still write.
+        stdout = child.read_stdout(self._limits.output_max_bytes)
+        stderr = child.read_stderr(self._limits.stderr_kept_bytes)
+        return Observation(
+            stdout=stdout,
+            stderr=stderr,
+            exit_status=await child.wait(),
+            stop_reason=stop_reason,
+            pid=child.pid,
+            duration_s=time.monotonic() - child.started_at,
+            survivors=await self._sweeper.sweep(run_id),
+        )
 
 
-async def _finish_even_if_cancelled(work: Coroutine[Any, Any, int]) -> int:
+async def _finish_even_if_cancelled(work: Coroutine[Any, Any, Observation]) -> Observation:
     """Await to the end, however often this is cancelled meanwhile; the cancellation is raised afterwards."""
     task = asyncio.ensure_future(work)
     cancelled: asyncio.CancelledError | None = None

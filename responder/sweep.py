@@ -9,14 +9,21 @@ and after every run the children that belong to it are killed until there is non
 import asyncio
 import contextlib
 import ctypes
+import logging
 import os
 import signal
+import time
 
-from responder.child import Child, wait_for_exit
+from responder.child import Child
 from responder.processes import children_of, descendants_of, environment_value
 
 MARK_VARIABLE = "CLAUDE_NATS_RUN"
 _PR_SET_CHILD_SUBREAPER = 36
+_SWEEP_MAX_S = 3.0
+_LOOK_AGAIN_S = 0.005
+_REAP_EVERY_S = 1.0
+
+_log = logging.getLogger(__name__)
 
 
 def become_subreaper() -> None:
@@ -63,6 +70,7 @@ class Sweeper:
         self._running: dict[str, int] = {}
         self._others: set[int] = set()
         self._suspects: dict[int, set[str]] = {}
+        self._reaped_at = 0.0
 
     def register(self, run: str, pid: int) -> None:
         """Note a run's CLI, from its start on."""
@@ -75,6 +83,8 @@ class Sweeper:
     async def sweep(self, run: str) -> int:
         """Kill and reap all that a run has left; its CLI has exited.
 
+        What cannot be killed (another user's, by a setuid program) is logged and left; a sweep never fails.
+
         Returns:
             How many processes were killed.
         """
@@ -82,27 +92,55 @@ class Sweeper:
         for owners in self._suspects.values():
             owners.discard(run)
         killed: set[int] = set()
-        while orphans := self._orphans_of(run):
-            doomed = orphans.union(*(descendants_of(pid) for pid in orphans))
-            killed |= doomed
-            for pid in doomed:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            await asyncio.gather(*(wait_for_exit(pid) for pid in orphans))
-            for pid in orphans:
-                _reap(pid)
+        deadline = time.monotonic() + _SWEEP_MAX_S
+        while time.monotonic() < deadline:
+            try:
+                left = self._kill_leftovers(run, killed)
+            except OSError as error:
+                _log.warning("the sweep after a run is delayed: %s", os.strerror(error.errno or 0))
+                left = True
+            if not left:
+                return len(killed)
+            await asyncio.sleep(_LOOK_AGAIN_S)
+        _log.error("processes of a run are left after %.0f s: they cannot be killed", _SWEEP_MAX_S)
+        self._others |= {pid for pid in killed if is_child(pid)}
         return len(killed)
 
-    def _orphans_of(self, run: str) -> set[int]:
-        ours = children_of(os.getpid()) - self._others - set(self._running.values())
-        self._suspects = {pid: owners for pid, owners in self._suspects.items() if pid in ours}
-        return {pid for pid in ours if not _reap(pid) and self._may_kill(pid, run)}
+    def reap_ended(self, now: float) -> None:
+        """Reap orphans that have ended by themselves while runs go on; looks once a second at most."""
+        if now - self._reaped_at < _REAP_EVERY_S:
+            return
+        self._reaped_at = now
+        with contextlib.suppress(OSError):
+            for pid in self._orphans():
+                _reap(pid)
+
+    def _kill_leftovers(self, run: str, killed: set[int]) -> bool:
+        """Kill what a run has left, once more; says whether any of it is still there."""
+        orphans = {pid for pid in self._orphans() if not _reap(pid)}
+        self._suspects = {pid: owners for pid, owners in self._suspects.items() if pid in orphans}
+        doomed = {pid for pid in orphans if self._may_kill(pid, run)}
+        doomed = doomed.union(*(descendants_of(pid) for pid in doomed))
+        for pid in doomed:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        killed |= doomed
+        # A killed descendant becomes our child when its parent is gone: it is waited for until it has been reaped.
+        return bool(doomed) or any(not _reap(pid) for pid in killed if is_child(pid))
+
+    def _orphans(self) -> set[int]:
+        return children_of(os.getpid()) - self._others - set(self._running.values())
 
     def _may_kill(self, pid: int, run: str) -> bool:
         mark = environment_value(pid, MARK_VARIABLE)
         if mark is not None:
             return mark == run or mark not in self._running
         return not self._suspects.setdefault(pid, set(self._running))
+
+
+def is_child(pid: int) -> bool:
+    """Say whether a process is a child of this one, ended or not."""
+    return pid in children_of(os.getpid())
 
 
 def _reap(pid: int) -> bool:

@@ -17,6 +17,7 @@ import time
 
 RESPONDER_VARIABLE = "CLAUDE_NATS_RESPONDER"
 _GRACE_S = 1.0
+_GIVE_UP_S = 30.0  # what is left then cannot be killed
 _LOOK_EVERY_S = 0.05
 
 
@@ -29,14 +30,14 @@ def main(argv: list[str]) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it comes when the responder dies, and is not meant for this
     pid, mark = int(argv[0]), argv[1]
     _wait_for_end(pid)
-    deadline = time.monotonic() + _GRACE_S
-    while marked := _marked(mark):
-        if time.monotonic() >= deadline:
+    ended_at = time.monotonic()
+    while (marked := _marked(mark)) and time.monotonic() < ended_at + _GIVE_UP_S:
+        if time.monotonic() >= ended_at + _GRACE_S:
             for survivor in marked:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(survivor, signal.SIGKILL)
         time.sleep(_LOOK_EVERY_S)
-    return 0
+    return 1 if marked else 0
 
 
 def _wait_for_end(pid: int) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import mmap
 import os
 import signal
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from responder.child import Child, wait_for_exit
+from responder.child import Child
 from tests.responder.shell import ENV, children, is_alive, open_descriptors, pid_in, shell
 from tests.support.conditions import wait_until
 
@@ -177,7 +178,7 @@ async def test_a_signal_reaches_the_group(tmp_path: Path) -> None:
     grandchild = pid_in(tmp_path / "pid")
     child.send_signal(signal.SIGTERM)
     await child.wait()
-    await wait_for_exit(grandchild)
+    await wait_until(lambda: not Path(f"/proc/{grandchild}").exists() or is_zombie(grandchild), "the grandchild's end")
     child.close()
 
 
@@ -221,17 +222,33 @@ async def test_no_descriptor_is_left() -> None:
     assert open_descriptors() == before
 
 
-async def test_waiting_for_a_process_that_is_not_ours(tmp_path: Path) -> None:
-    """The end of a grandchild can be awaited, and that of a process that has gone already is at hand."""
-    child = start([shell(tmp_path, "stay pid & await pid")], cwd=tmp_path)
-    await child.wait()
-    grandchild = pid_in(tmp_path / "pid")
-    waiting = asyncio.create_task(wait_for_exit(grandchild))
-    with pytest.raises(TimeoutError):
-        await asyncio.wait_for(asyncio.shield(waiting), 0.01)
-    before = open_descriptors()
-    os.kill(grandchild, signal.SIGKILL)
-    await waiting
-    assert open_descriptors() == before - 1
-    await wait_for_exit(child.pid)
+async def test_output_cannot_grow_beyond_its_limit() -> None:
+    """At whatever speed a child prints, its output takes no more than the limit and two pages, and it is told."""
+    child = Child.start(["/usr/bin/yes"], env={"PATH": os.defpath}, cwd="/", output_max_bytes=100_000)
+    assert await child.wait() != 0
+    assert 100_000 < child.output_bytes() <= 100_000 + 2 * mmap.PAGESIZE
     child.close()
+
+
+async def test_exactly_the_limit_is_not_too_much() -> None:
+    """An output of exactly the limit is whole."""
+    argv = ["/usr/bin/head", "-c", "100000", "/dev/zero"]
+    child = Child.start(argv, env={"PATH": os.defpath}, cwd="/", output_max_bytes=100_000)
+    assert await child.wait() == 0
+    assert child.output_bytes() == 100_000
+    assert len(child.read_stdout(200_000)) == 100_000
+    child.close()
+
+
+async def test_stdin_cannot_be_written() -> None:
+    """A child cannot use its stdin as a file that grows without limit."""
+    child = start(["/bin/sh", "-c", "echo x >&0"], b"prompt")
+    assert await child.wait() != 0
+    child.close()
+
+
+def is_zombie(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
