@@ -11,6 +11,7 @@ from contract.request import (
     RequestLimits,
     parse_request,
 )
+from contract.servers import check_servers, mask_servers, mask_user_info, split_servers
 from contract.subjects import (
     DEFAULT_INBOX_PREFIX,
     DEFAULT_SUBJECT_PREFIX,
@@ -51,11 +52,15 @@ __all__ = [
     "RequestError",
     "RequestLimits",
     "Subjects",
+    "check_servers",
     "has_inbox_prefix",
     "is_plain_subject",
+    "mask_servers",
+    "mask_user_info",
     "message_size",
     "new_ulid",
     "parse_health_request",
     "parse_reply",
     "parse_request",
+    "split_servers",
 ]

@@ -7,6 +7,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from contract.codes import ErrorCode
 from contract.request import RequestError
 
+_REQUEST_MAX_BYTES = 1024
+
 
 class HealthRequest(BaseModel):
     """Asks a responder how it is.
@@ -66,6 +68,11 @@ def parse_health_request(body: bytes) -> HealthRequest:
     Raises:
         RequestError: The body is something else.
     """
+    if len(body) > _REQUEST_MAX_BYTES:
+        raise RequestError(
+            ErrorCode.REQUEST_TOO_LARGE,
+            f"a health request has at most {_REQUEST_MAX_BYTES} bytes, this one has {len(body)}",
+        )
     try:
         return HealthRequest.model_validate_json(body or b"{}")
     except ValidationError:

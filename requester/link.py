@@ -14,7 +14,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from contract import message_size
+from contract import mask_user_info, message_size
 from requester.errors import (
     ExecuteTimeoutError,
     NoRespondersError,
@@ -25,7 +25,7 @@ from requester.errors import (
 )
 from requester.inbox import Inbox, RawReply
 from requester.refusals import are_credentials_refused, inbox_forbidden, publish_forbidden, violations
-from requester.settings import RequesterSettings, mask_user_info
+from requester.settings import RequesterSettings
 
 __all__ = ["FOREIGN_ERRORS", "Client", "Link", "translate"]
 

@@ -2,22 +2,27 @@
 
 import difflib
 import os
-import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from contract import DEFAULT_INBOX_PREFIX, DEFAULT_SUBJECT_PREFIX, DEFAULT_TIMEOUT_MS, is_plain_subject
+from contract import (
+    DEFAULT_INBOX_PREFIX,
+    DEFAULT_SUBJECT_PREFIX,
+    DEFAULT_TIMEOUT_MS,
+    check_servers,
+    is_plain_subject,
+    mask_servers,
+    split_servers,
+)
 
 ENV_PREFIX = "CLAUDE_REQUESTER_"
 NATS_URL = "NATS_URL"
 # Longer than any responder waits by default (an hour); what is beyond a day is a mistake in the unit.
 TIMEOUT_MAX_S = 86_400.0
 TIMEOUT_MIN_S = 0.001
-_USER_INFO = re.compile(r"(\w+://)\S*@")
 
 Seconds = Annotated[float, Field(gt=0, le=TIMEOUT_MAX_S, allow_inf_nan=False)]
 
@@ -88,13 +93,7 @@ class RequesterSettings(BaseSettings):
     @field_validator("nats_url")
     @classmethod
     def _check_servers(cls, url: str) -> str:
-        servers = _split(url)
-        if not servers:
-            raise ValueError("names no server")
-        for place, server in enumerate(servers, start=1):
-            if not _is_server(server):
-                raise ValueError(f"server {place} of {len(servers)} is not nats://[user:password@]host[:port]")
-        return url
+        return check_servers(url)
 
     @field_validator("subject_prefix", "inbox_prefix")
     @classmethod
@@ -106,12 +105,12 @@ class RequesterSettings(BaseSettings):
     @property
     def servers(self) -> list[str]:
         """The servers one by one, user-info included: for the connection only."""
-        return _split(self.nats_url)
+        return split_servers(self.nats_url)
 
     @property
     def masked_url(self) -> str:
         """The servers as they may be shown: without user-info."""
-        return ",".join(_masked(server) for server in self.servers)
+        return mask_servers(self.nats_url)
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         for name, value in super().__repr_args__():
@@ -121,33 +120,6 @@ class RequesterSettings(BaseSettings):
 def environment() -> Mapping[str, str]:
     """Give the process's environment."""
     return os.environ
-
-
-def mask_user_info(text: str) -> str:
-    """Give a text in which no URL shows its user-info."""
-    return _USER_INFO.sub(r"\1***@", text)
-
-
-def _split(url: str) -> list[str]:
-    return [server.strip() for server in url.split(",") if server.strip()]
-
-
-def _masked(server: str) -> str:
-    user_info, at, host = server.rpartition("@")
-    scheme, separator, _ = user_info.partition("://")
-    return f"{scheme}{separator}***@{host}" if at and separator else f"***@{host}" if at else server
-
-
-def _is_server(server: str) -> bool:
-    try:
-        parts = urlsplit(server if "://" in server else f"nats://{server}")
-        has_address = bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
-    # A password with a bare "/" cuts the URL short: what looks like the host is then the user.
-    return (
-        has_address and parts.scheme in {"nats", "tls"} and not (parts.path.strip("/") or parts.query or parts.fragment)
-    )
 
 
 def _env_names() -> dict[str, str]:

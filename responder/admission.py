@@ -41,12 +41,13 @@ class Admission:
     directories: WorkingDirectories
 
     def parse(self, body: bytes) -> ExecuteRequest:
-        """Read a request.
+        """Read a request; one without an id gets a ULID.
 
         Raises:
             RequestError: It is not one, or larger than a limit.
         """
-        return parse_request(body, self.limits)
+        request = parse_request(body, self.limits)
+        return request if request.id else request.model_copy(update={"id": new_ulid()})
 
     def admit(self, request: ExecuteRequest, now: float) -> Job:
         """Make a job of a request.

@@ -1,7 +1,7 @@
 """Replies as the wire has them: from an outcome, from a refusal, and cut down to what NATS can carry."""
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,9 @@ from responder.document import Document
 from responder.outcome import Failure, Success
 from responder.redaction import redact
 
+_WAIT_MAX_S = 366 * 24 * 3600
+_SHORT_ERROR_CHARS = 160
+
 
 @dataclass(frozen=True)
 class Answers:
@@ -31,14 +34,14 @@ class Answers:
     secrets: Collection[str] = field(default=(), repr=False)
 
     def outcome(
-        self, request_id: str, outcome: Success | Failure, prompt: str, run_s: float, wait_s: float
+        self, request_id: str, outcome: Success | Failure, private: str | Sequence[str], run_s: float, wait_s: float
     ) -> ExecuteReply:
         """Answer with what a run gave.
 
         Args:
             request_id: The request's.
             outcome: What the run means.
-            prompt: What the caller wrote, masked in what the CLI says of an error.
+            private: What the caller wrote, the prompt or it and further texts, masked in what the CLI says of an error.
             run_s: How long the CLI ran, in seconds.
             wait_s: How long the request waited for a slot, in seconds.
         """
@@ -50,7 +53,7 @@ class Answers:
         }
         if isinstance(outcome, Success):
             return ExecuteSuccess(id=request_id, result=outcome.printed, **common)
-        detail = redact(outcome.detail, self.secrets, prompt)
+        detail = redact(outcome.detail, self.secrets, private)
         return ExecuteFailure(
             id=request_id,
             error=f"{outcome.message}: {detail}" if detail else outcome.message,
@@ -84,10 +87,19 @@ class Answers:
         )
 
     def fitting(self, reply: ExecuteReply, max_payload: int) -> ExecuteReply:
-        """Give the reply, or, when it is larger than NATS carries, one that says so with the sizes."""
-        size = message_size(reply.headers(), reply.to_bytes())
+        """Give the reply or, when it is larger than NATS carries, less of it.
+
+        A failure loses its usage, then what its error has beyond its first words, and keeps its code; a success
+        becomes a failure with the sizes.
+        """
+        size = _size(reply)
         if size <= max_payload:
             return reply
+        if isinstance(reply, ExecuteFailure):
+            without_usage = reply.model_copy(update={"usage": None})
+            if _size(without_usage) <= max_payload:
+                return without_usage
+            return without_usage.model_copy(update={"error": _shortened(reply.error)})
         code = ErrorCode.OUTPUT_TOO_LARGE
         return ExecuteFailure(
             **reply.model_dump(include={"id", "responder", "execution_time_ms", "wait_ms", "session_id", "cost_usd"}),
@@ -98,6 +110,14 @@ class Answers:
         )
 
 
+def _size(reply: ExecuteReply) -> int:
+    return message_size(reply.headers(), reply.to_bytes())
+
+
+def _shortened(error: str) -> str:
+    return error if len(error) <= _SHORT_ERROR_CHARS else f"{error[:_SHORT_ERROR_CHARS]}…"
+
+
 def _used(document: Document | None) -> dict[str, Any]:
     if document is None:
         return {}
@@ -105,4 +125,6 @@ def _used(document: Document | None) -> dict[str, Any]:
 
 
 def _milliseconds_until(epoch_s: float | None) -> int | None:
-    return None if epoch_s is None else max(0, round((epoch_s - time.time()) * 1000))
+    """Give the time until a limit ends; None where it is too far away to be true."""
+    wait_s = 0.0 if epoch_s is None else epoch_s - time.time()
+    return None if epoch_s is None or not wait_s <= _WAIT_MAX_S else max(0, round(wait_s * 1000))

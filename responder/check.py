@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
+from contract import mask_servers
 from responder.assembly import assemble
 from responder.link import LinkError, ping
 from responder.serve import ServeError, prepare_host
-from responder.settings import ResponderSettings, mask_user_info
+from responder.settings import ResponderSettings
 
 _NATS_TIMEOUT_S = 3.0
 
@@ -79,7 +80,7 @@ async def _cli(settings: ResponderSettings, host: Mapping[str, str]) -> list[Fin
 
 
 async def _nats(settings: ResponderSettings) -> Finding:
-    where = ",".join(mask_user_info(url) for url in settings.servers)
+    where = mask_servers(settings.nats_url)
     if settings.embedded:
         return Finding("NATS", is_good=True, text=f"{where} will be started by this responder")
     try:

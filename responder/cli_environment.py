@@ -4,8 +4,9 @@ By allow-list, because the CLI's tools see all of it, and because single variabl
 redirect the API key or change the request (`CLAUDE_CODE_EXTRA_BODY`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from urllib.parse import unquote
 
 from responder.watchdog import RESPONDER_VARIABLE
 
@@ -43,6 +44,8 @@ PROVIDER_VARIABLES = (
     "GOOGLE_APPLICATION_CREDENTIALS",
     "GOOGLE_CLOUD_PROJECT",
 )
+# Shorter ones ("1", "on") are no secrets, and stand in every text.
+_HEADER_SECRET_MIN_CHARS = 4
 _SECRET_WORDS = ("KEY", "TOKEN", "SECRET", "HEADERS", "PASSWORD")
 # Measured on CLI 2.1.197: exports its spans below TRACEPARENT, redacts prompts by default, and a hung collector delays
 # its exit by what the last two allow. Never a console exporter: it writes to stdout.
@@ -80,7 +83,7 @@ class CLIEnvironment:
 
     host: Mapping[str, str] = field(repr=False)
     extra_names: Sequence[str] = ()
-    max_retries: int = 2
+    max_retries: int = 1
     tracing: bool = False
     responder_mark: str = ""
 
@@ -111,6 +114,26 @@ class CLIEnvironment:
         return environment
 
     def secrets(self) -> frozenset[str]:
-        """Give the values that must never be seen: those of variables whose name says so."""
-        named = (name for name in self.build() if any(word in name for word in _SECRET_WORDS))
-        return frozenset(self.host[name] for name in named if self.host.get(name))
+        """Give the values that must never be seen: those of variables whose name says so, and each header's in them."""
+        names = {*self.build(), *_TRACING_FROM_THE_HOST}
+        values = {
+            name: self.host[name]
+            for name in names
+            if any(word in name for word in _SECRET_WORDS) and self.host.get(name)
+        }
+        headers = (part for name, value in values.items() if "HEADERS" in name for part in _header_values(name, value))
+        return frozenset((*values.values(), *headers))
+
+
+def _header_values(name: str, headers: str) -> Iterator[str]:
+    """Give the values in a variable of headers, as they stand there, decoded, and without the scheme's name.
+
+    Source: OpenTelemetry's are `a=b,c=d`, percent-encoded (opentelemetry.io/docs/specs/otel/protocol/exporter); the
+    CLI's `ANTHROPIC_CUSTOM_HEADERS` has a line `a: b` for each.
+    """
+    separator, equals = (",", "=") if name.startswith("OTEL_") else ("\n", ":")
+    for header in headers.split(separator):
+        value = header.partition(equals)[2].strip()
+        for part in (value, unquote(value), unquote(value).rpartition(" ")[2]):
+            if len(part) >= _HEADER_SECRET_MIN_CHARS:
+                yield part

@@ -3,6 +3,9 @@
 import asyncio
 import json
 import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,17 @@ from responder.run import Command, Observation, Runner
 
 # Measured on CLI 2.1.197 on two busy cores: `--version` 0.2 s, `auth status` 0.6 s.
 _PROBE_TIMEOUT_S = 15.0
+# How long a CLI that has failed is not asked again: health requests cost nothing to send.
+_FAILURE_KEPT_S = 5.0
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What a CLI has answered: its file as it was then, its version if it gave one, and when that was."""
+
+    file: tuple[int, int, int]
+    version: str | None
+    asked_at: float
 
 
 class CLIProbe:
@@ -21,28 +35,47 @@ class CLIProbe:
         cli: The executable; None when there is none.
         runner: Runs processes.
         environment: Builds the CLI's environment.
+        clock: Gives the time in seconds.
     """
 
-    def __init__(self, cli: Path | None, runner: Runner, environment: CLIEnvironment) -> None:
+    def __init__(
+        self,
+        cli: Path | None,
+        runner: Runner,
+        environment: CLIEnvironment,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._cli = cli
         self._runner = runner
         self._environment = environment
-        self._version: tuple[tuple[int, int, int], str | None] | None = None
+        self._clock = clock
+        self._asking = asyncio.Lock()
+        self._known: _Known | None = None
 
     async def version(self) -> str | None:
-        """Give the CLI's version; None when it is missing or does not run. Asked again when the file has changed."""
+        """Give the CLI's version; None when it is missing or does not run.
+
+        It is asked once at a time, whoever waits, and again when its file has changed, or seconds after it failed.
+        """
         if self._cli is None:
             return None
+        async with self._asking:
+            return await self._version_of(self._cli)
+
+    async def _version_of(self, cli: Path) -> str | None:
         try:
-            status = await asyncio.to_thread(self._cli.stat)
+            status = await asyncio.to_thread(cli.stat)
         except OSError:
             return None
         file = (status.st_ino, status.st_size, status.st_mtime_ns)
-        if self._version is None or self._version[0] != file or self._version[1] is None:
+        if self._known is None or self._known.file != file or self._is_old_failure(self._known):
             seen = await self._ask("--version")
             words = seen.stdout.decode(errors="replace").split()
-            self._version = (file, words[0] if seen.exit_status == 0 and words else None)
-        return self._version[1]
+            self._known = _Known(file, words[0] if seen.exit_status == 0 and words else None, self._clock())
+        return self._known.version
+
+    def _is_old_failure(self, known: _Known) -> bool:
+        return known.version is None and self._clock() - known.asked_at >= _FAILURE_KEPT_S
 
     async def is_logged_in(self) -> bool:
         """Say whether the CLI has a credential; it is not tried."""

@@ -5,14 +5,15 @@ import inspect
 import json
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic import ValidationError
 from rich.console import Console
 
-from contract import HealthReply, HealthRequest, Subjects
+from contract import HealthReply, HealthRequest, Subjects, is_plain_subject
 from responder.assembly import argument_policy
 from responder.check import findings, findings_table, settings_table
 from responder.embedded import EmbeddedServerError
@@ -24,22 +25,32 @@ from telemetry import TelemetryError, configure, traces_endpoint
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Runs the Claude CLI for requesters over NATS.")
 _EXPECTED = (SettingsError, ServeError, LinkError, EmbeddedServerError, TelemetryError)
+_ALL = tuple(ResponderSettings.model_fields)
+# What the other commands look at: `health --name ID` would ask anyone, and `policy --slots 3` change nothing.
+_OF_HEALTH = ("nats_url", "subject_prefix", "inbox_prefix")
+_OF_POLICY = ("allow", "models", "tools", "max_budget_usd")
 
 
-def with_settings(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command an option for every setting; it is called with the settings and its own options.
+def with_settings(command: Callable[..., None], names: Iterable[str] = _ALL) -> Callable[..., None]:
+    """Give a command an option for each setting; it is called with the settings and its own options.
 
     The options are those of `ResponderSettings`, so that each setting is described in one place.
+
+    Args:
+        command: Takes the settings, and options of its own.
+        names: The settings that matter to it.
     """
     own = [parameter for name, parameter in inspect.signature(command).parameters.items() if name != "settings"]
-    options = [_option(name) for name in ResponderSettings.model_fields]
+    options = [_option(name) for name in names]
 
     def run(**given: Any) -> None:
         more = {parameter.name: given.pop(parameter.name) for parameter in own}
         try:
             command(load_settings(given), **more)
         except _EXPECTED as error:
-            Console(stderr=True, soft_wrap=True, markup=False).print(f"claude-responder: {error}")
+            Console(stderr=True, soft_wrap=True, markup=False).print(
+                f"claude-responder: {' '.join(str(error).split())}"
+            )
             raise typer.Exit(1) from None
 
     run.__name__, run.__doc__ = command.__name__, command.__doc__
@@ -81,20 +92,37 @@ def _check(settings: ResponderSettings) -> None:
     raise typer.Exit(0 if all(finding.is_good for finding in found) else 1)
 
 
+def _an_id(text: str | None) -> str | None:
+    if text is not None and not is_plain_subject(text):
+        raise typer.BadParameter("an id is letters, digits, - and _")
+    return text
+
+
 def _health(
     settings: ResponderSettings,
     *,
-    of: Annotated[str | None, typer.Option(help="id of the responder to ask; any one answers without it")] = None,
+    of: Annotated[
+        str | None, typer.Option(metavar="ID", help="the responder to ask; any one answers without it", callback=_an_id)
+    ] = None,
     deep: Annotated[bool, typer.Option("--deep", help="run a real one-word prompt, which costs tokens")] = False,
-    timeout: Annotated[float | None, typer.Option(help="seconds to wait (default 10, deep 90)")] = None,
+    timeout: Annotated[
+        float | None, typer.Option(metavar="SECONDS", min=0.1, help="how long to wait (default 10, deep 90)")
+    ] = None,
 ) -> None:
     """Ask a responder over NATS how it is; exit status 1 if it is unhealthy or silent."""
     subjects = Subjects(settings.subject_prefix)
     subject = subjects.health_of(of) if of else subjects.health
     seconds = timeout if timeout is not None else (90.0 if deep else 10.0)
-    inbox = settings.inbox_prefix
     body = HealthRequest(deep=deep).to_bytes()
-    reply = HealthReply.model_validate_json(asyncio.run(ask(settings.servers, subject, body, seconds, inbox)))
+    try:
+        reply = HealthReply.model_validate_json(
+            asyncio.run(ask(settings.servers, subject, body, seconds, settings.inbox_prefix))
+        )
+    except LinkError as error:
+        where = settings.shown()["nats_url"]
+        raise LinkError(f"{error} (NATS at {where}, --timeout {seconds:g})") from error
+    except ValidationError:
+        raise LinkError(f"what answered on {subject} is no responder of this protocol") from None
     sys.stdout.write(json.dumps(reply.model_dump(exclude_none=True)) + "\n")
     raise typer.Exit(0 if reply.status == "healthy" else 1)
 
@@ -104,9 +132,8 @@ def _policy(settings: ResponderSettings) -> None:
     Console().print(policy_table(argument_policy(settings)))
 
 
-@app.command("stub-api")
 def _stub_api(
-    port: Annotated[int, typer.Option(help="port on 127.0.0.1; 0 for any free one")] = 0,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="port on 127.0.0.1; 0 for any free one")] = 0,
     script: Annotated[Path | None, typer.Option(help="JSON file that says what to answer")] = None,
 ) -> None:
     """Run a stub of the Messages API on loopback, to test workers without a credential and without cost."""
@@ -116,8 +143,11 @@ def _stub_api(
     raise typer.Exit(run_stub(["--port", str(port), *(["--script", str(script)] if script else [])]))
 
 
-for _name, _command in (("serve", _serve), ("check", _check), ("health", _health), ("policy", _policy)):
-    app.command(_name)(with_settings(_command))
+app.command("serve")(with_settings(_serve))
+app.command("check")(with_settings(_check))
+app.command("health")(with_settings(_health, _OF_HEALTH))
+app.command("policy")(with_settings(_policy, _OF_POLICY))
+app.command("stub-api")(_stub_api)
 
 
 def main() -> None:

@@ -1,15 +1,20 @@
 """From a job that holds its slot to an outcome: directory, environment, one run, its classification, its spans."""
 
+import asyncio
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from contract import new_ulid
 from responder.admission import Job
+from responder.child import ChildStartError
 from responder.cli_environment import CLIEnvironment
 from responder.outcome import Failure, Success, classify
 from responder.run import Command, Observation, Runner
 from responder.tracing import Tracing, current_trace_headers, set_observation, set_outcome
 from responder.working_directory import WorkingDirectories
+
+_LARGE_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True)
@@ -37,9 +42,14 @@ class Execution:
             RequestError: Its directory has gone since it was admitted.
         """
         with self.tracing.invoke_agent() as span:
-            async with self.directories.enter(job.cwd) as cwd:
-                seen = await self._run(job, cwd)
-            outcome = classify(seen, job.arguments.output_format)
+            try:
+                async with self.directories.enter(job.cwd) as cwd:
+                    seen = await self._run(job, cwd)
+            except ChildStartError as error:
+                seen = Observation(start_error=str(error))
+            # A large output takes a while to read: not on the event loop, where other requests wait.
+            reading = partial(classify, seen, job.arguments.output_format)
+            outcome = reading() if len(seen.stdout) < _LARGE_BYTES else await asyncio.to_thread(reading)
             set_outcome(span, outcome)
         return outcome, seen
 

@@ -1,7 +1,6 @@
 """How a responder is: a cheap check that spends nothing, and a deep one that runs a real prompt."""
 
 import asyncio
-from dataclasses import dataclass
 
 from contract import ErrorCode, ExecuteReply, HealthReply, HealthRequest, RequestError, new_ulid, parse_health_request
 from responder.admission import Job
@@ -12,19 +11,20 @@ _DEEP_PROMPT = 'Say "healthy" in one word'
 _DEEP_TIMEOUT_S = 60.0
 
 
-@dataclass(frozen=True)
 class Health:
     """Answers health requests.
 
-    Attributes:
+    Args:
         service: Whose slots and runs are reported.
         probe: Asks the CLI.
         version: Of claude-nats.
     """
 
-    service: Service
-    probe: CLIProbe
-    version: str
+    def __init__(self, service: Service, probe: CLIProbe, version: str) -> None:
+        self.service = service
+        self._probe = probe
+        self._version = version
+        self._prompting: asyncio.Task[ExecuteReply] | None = None
 
     async def answer(self, body: bytes) -> HealthReply:
         """Answer a health request; one that cannot be read is answered as unhealthy, with the reason."""
@@ -41,18 +41,18 @@ class Health:
             request: How closely to look.
             problem: What is known to be wrong already.
         """
-        cli_version = await self.probe.version()
+        cli_version = await self._probe.version()
         problem = problem or (None if cli_version else "the CLI is missing or does not run")
         deep = None
         if request.deep and problem is None:
-            reply = await self._run_a_prompt()
+            reply = await self._shared_prompt()
             deep = reply.success
             problem = None if reply.success else f"{reply.code}: {reply.error}"
         service = self.service
         return HealthReply(
             status="unhealthy" if problem else "healthy",
             responder=service.answers.responder,
-            version=self.version,
+            version=self._version,
             cli_available=cli_version is not None,
             cli_version=cli_version,
             slots=service.slots.count,
@@ -62,6 +62,12 @@ class Health:
             deep=deep,
             reason=problem,
         )
+
+    async def _shared_prompt(self) -> ExecuteReply:
+        """Run a prompt, or wait for the one that runs; it is a task of its own, so no asker takes it from others."""
+        if self._prompting is None or self._prompting.done():
+            self._prompting = asyncio.create_task(self._run_a_prompt())
+        return await asyncio.shield(self._prompting)
 
     async def _run_a_prompt(self) -> ExecuteReply:
         job = Job(

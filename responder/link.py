@@ -22,6 +22,7 @@ _log = logging.getLogger(__name__)
 _RECONNECT_WAIT_S = 0.25
 _PING_INTERVAL_S = 5
 _BARRIER_TIMEOUT_S = 5.0
+_CLOSE_TIMEOUT_S = 2.0
 _REFUSED_CREDENTIALS = re.compile(r"authorization (violation|failed)|authentication|user credentials", re.IGNORECASE)
 _REFUSED_SUBSCRIPTION = re.compile(r'permissions violation for subscription to "([^"]+)"')
 
@@ -59,12 +60,13 @@ class Link:
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @classmethod
-    async def connect(cls, servers: Sequence[str], name: str) -> Self:
+    async def connect(cls, servers: Sequence[str], name: str, inbox_prefix: str) -> Self:
         """Connect; tries for ever, and says on the log that it does.
 
         Args:
             servers: URLs, which may hold credentials.
             name: How the connection is listed in the server's monitoring.
+            inbox_prefix: What the subjects begin with on which it hears itself.
 
         Raises:
             LinkError: An address cannot be used, or the server refuses the credential.
@@ -76,6 +78,7 @@ class Link:
             client.connect(
                 list(servers),
                 name=name,
+                inbox_prefix=inbox_prefix,
                 allow_reconnect=True,
                 max_reconnect_attempts=-1,
                 ping_interval=_PING_INTERVAL_S,
@@ -145,16 +148,18 @@ class Link:
                 echoed.set_result(None)
 
         inbox = self._client.new_inbox()
-        subscription = await self._client.subscribe(inbox, cb=note)
         try:
-            await self._client.publish(inbox, b"")
-            async with asyncio.timeout(_BARRIER_TIMEOUT_S):
-                await echoed
-        except (Error, TimeoutError) as error:
-            raise LinkError("NATS did not answer") from error
-        finally:
-            with contextlib.suppress(Error):
+            subscription = await self._client.subscribe(inbox, cb=note)
+            try:
+                await self._client.publish(inbox, b"")
+                async with asyncio.timeout(_BARRIER_TIMEOUT_S):
+                    await echoed
+            finally:
                 await subscription.unsubscribe()
+        except (Error, TimeoutError) as error:
+            if self.is_refused(inbox):
+                raise LinkError(f"NATS does not permit this responder to listen on its inbox ({inbox})") from error
+            raise LinkError("NATS did not answer") from error
 
     async def leave(self, memberships: Sequence[Membership]) -> None:
         """Stop listening, in this order, and hand all that has arrived until then to its handler.
@@ -164,10 +169,10 @@ class Link:
         after all that the server had sent before it saw the UNSUB.
         """
         subscriptions = [membership.subscription for membership in memberships]
-        for subscription in subscriptions:
-            # The public calls also remove the subscription here, and with it what still arrives.
-            await self._client._send_unsubscribe(subscription._id)  # noqa: SLF001 # see above
-        with contextlib.suppress(LinkError):
+        with contextlib.suppress(Error, LinkError):
+            for subscription in subscriptions:
+                # The public calls also remove the subscription here, and with it what still arrives.
+                await self._client._send_unsubscribe(subscription._id)  # noqa: SLF001 # see above
             await self.barrier()
         for subscription in subscriptions:
             await subscription._pending_queue.join()  # noqa: SLF001 # nats-py has no public way to wait for it
@@ -179,14 +184,27 @@ class Link:
         while self._tasks:
             await asyncio.wait(self._tasks)
 
+    async def wait_until_sent(self) -> None:
+        """Wait until the server has all that was published, on whichever connection comes back.
+
+        Raises:
+            LinkError: The connection is closed for good.
+        """
+        while True:
+            try:
+                return await self.barrier()
+            except LinkError:
+                if self._client.is_closed:
+                    raise
+                await asyncio.sleep(_RECONNECT_WAIT_S)
+
     async def close(self) -> None:
-        """Send what is left to send and close."""
+        """Close the connection; what has not been sent is lost."""
         if self._watching is not None:
             self._watching.cancel()
-        with contextlib.suppress(LinkError):
-            await self.barrier()
-        with contextlib.suppress(Error):
-            await self._client.close()
+        with contextlib.suppress(Error, OSError, TimeoutError):
+            async with asyncio.timeout(_CLOSE_TIMEOUT_S):
+                await self._client.close()
 
     def _note_handled(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -275,7 +293,8 @@ async def _briefly(servers: Sequence[str], timeout_s: float, **options: Any) -> 
 
     try:
         async with asyncio.timeout(timeout_s):
-            client = await nats.connect(list(servers), allow_reconnect=False, error_cb=keep, **options)
+            once: dict[str, Any] = {"allow_reconnect": False, "max_reconnect_attempts": 1, "reconnect_time_wait": 0}
+            client = await nats.connect(list(servers), error_cb=keep, **once, **options)
     except (Error, OSError, ValueError, TimeoutError) as error:
         raise LinkError(errors[-1] if errors else _one_line(error)) from error
     try:

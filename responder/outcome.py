@@ -2,8 +2,9 @@
 
 The CLI's exit status and its `subtype` cannot be believed (measured on CLI 2.1.197): an API error comes as status 1
 with an empty stderr and `subtype: "success"`, its reason only in stdout; a CLI stopped by SIGTERM may exit with 0 and
-a result; status 0 with nothing printed happens too. So: first what we did ourselves, then `is_error` and
-`api_error_status` of the document, then the exit status, then stderr.
+a result; status 0 with nothing printed happens too. So: first what we did ourselves, then `is_error`, an `error_…`
+subtype and `api_error_status` of the document, then the exit status, then whether the output is what its format
+promises, then stderr.
 """
 
 import re
@@ -12,10 +13,14 @@ from dataclasses import dataclass, field
 
 from contract import CODE_FACTS, ErrorCode
 from responder.document import Document, read_document
-from responder.run import Observation, StopReason
+from responder.run import Observation, RunLimits, StopReason
 
 _SIGNAL_BASE = 128
-_SETPRIV_EXEC_FAILED = (126, 127)
+# setpriv's, from its exec: 127 is ENOENT, 126 all else (ETXTBSY while the CLI is replaced, EAGAIN, E2BIG, EACCES).
+_SETPRIV_NOT_EXECUTED = 126
+_SETPRIV_NOT_FOUND = 127
+_LINES = "stream-json"
+_FAILED_SUBTYPE = "error_"
 _HTTP_SERVER_ERROR = 500
 _RETRYABLE_CLIENT_ERRORS = (408, 409)
 _KILLING_SIGNALS = frozenset(
@@ -108,11 +113,19 @@ def classify(seen: Observation, output_format: str) -> Success | Failure:
         return _stopped(seen.stop_reason, document)
     if document is None:
         return _without_document(seen)
-    if document.is_error:
+    return _failure_with_document(seen, document, output_format) or Success(
+        _as_text(document.result) if output_format == "text" else printed, document
+    )
+
+
+def _failure_with_document(seen: Observation, document: Document, output_format: str) -> Failure | None:
+    if document.is_error or document.subtype.startswith(_FAILED_SUBTYPE):
         return _reported_error(document)
     if seen.exit_status != 0:
         return _ended_badly(seen, document)
-    return Success(_as_text(document.result) if output_format == "text" else printed, document)
+    if not document.has_answer or not (document.is_alone or output_format == _LINES):
+        return _invalid(seen, "no whole result", document)
+    return None
 
 
 def _as_text(answer: str) -> str:
@@ -142,14 +155,26 @@ def _stopped(reason: StopReason, document: Document | None) -> Failure:
 
 
 def _without_document(seen: Observation) -> Failure:
-    stderr = seen.stderr.decode(errors="replace").strip()
-    if seen.exit_status in _SETPRIV_EXEC_FAILED and stderr.startswith("setpriv:"):
+    if seen.stderr.startswith(b"setpriv:") and seen.exit_status == _SETPRIV_NOT_FOUND:
         return _failure(ErrorCode.CLI_NOT_FOUND, "the CLI cannot be executed on this responder")
+    if seen.stderr.startswith(b"setpriv:") and seen.exit_status == _SETPRIV_NOT_EXECUTED:
+        return _failure(ErrorCode.CLI_START_FAILED, "the CLI is there but could not be executed")
     if seen.exit_status != 0:
         return _ended_badly(seen, None)
-    if not seen.stdout.strip():
-        return _failure(ErrorCode.OUTPUT_INVALID, "the CLI ended with status 0 and printed nothing", detail=stderr)
-    return _failure(ErrorCode.OUTPUT_INVALID, "the CLI ended with status 0 and printed no whole result", detail=stderr)
+    return _invalid(seen, "no whole result" if seen.stdout.strip() else "nothing", None)
+
+
+def _invalid(seen: Observation, printed: str, document: Document | None) -> Failure:
+    message = f"the CLI ended with status 0 and printed {printed}"
+    return _failure(ErrorCode.OUTPUT_INVALID, message, detail=_said(seen), document=document)
+
+
+def _said(seen: Observation) -> str:
+    """Give what stands on stderr; its first word not where only the end was kept: it may be the rest of a secret."""
+    text = seen.stderr.decode(errors="replace")
+    if len(seen.stderr) >= RunLimits.stderr_kept_bytes:
+        text = "".join(text.split(maxsplit=1)[1:])
+    return text.strip()
 
 
 def _ended_badly(seen: Observation, document: Document | None) -> Failure:
@@ -158,8 +183,8 @@ def _ended_badly(seen: Observation, document: Document | None) -> Failure:
     if number in _KILLING_SIGNALS:
         name = signal.Signals(number).name
         return _failure(ErrorCode.CLI_KILLED, f"the CLI was killed by {name}, not by the responder", document=document)
-    stderr = seen.stderr.decode(errors="replace").strip()
-    return _failure(ErrorCode.CLI_ERROR, f"the CLI ended with status {status}", detail=stderr, document=document)
+    message = f"the CLI ended with status {status}"
+    return _failure(ErrorCode.CLI_ERROR, message, detail=_said(seen), document=document)
 
 
 def _reported_error(document: Document) -> Failure:

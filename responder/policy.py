@@ -8,7 +8,8 @@ from responder.arguments import FLAGS, OPT_INS, ArgumentPolicy, Flag
 def policy_table(policy: ArgumentPolicy) -> Table:
     """Show which flags a request may use here, and which the operator could allow."""
     table = Table(title="Flags that a request may use; everything else is refused", title_justify="left")
-    for column in ("flag", "value", "here"):
+    table.add_column("flag", no_wrap=True)
+    for column in ("value", "here"):
         table.add_column(column, overflow="fold")
     for flag in FLAGS:
         table.add_row(flag.name, flag.takes or "-", _here(flag, policy))
@@ -16,7 +17,10 @@ def policy_table(policy: ArgumentPolicy) -> Table:
         if "=" in opt_in:
             table.add_row(opt_in, "-", _allowed(opt_in in policy.allow))
     argv = policy.arguments(None).argv
-    table.caption = f"A request without args runs: claude {' '.join(argv)}"
+    table.caption = (
+        "The operator allows more with CLAUDE_RESPONDER_ALLOW, or --allow.\n"
+        f"A request without args runs: claude {' '.join(argv)}"
+    )
     table.caption_justify = "left"
     return table
 
@@ -35,4 +39,4 @@ def _here(flag: Flag, policy: ArgumentPolicy) -> str:
 
 
 def _allowed(is_allowed: bool) -> str:  # a word for a flag
-    return "allowed by the operator" if is_allowed else "needs the operator: CLAUDE_RESPONDER_ALLOW"
+    return "allowed by the operator" if is_allowed else "needs the operator"

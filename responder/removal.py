@@ -57,9 +57,9 @@ class Removals:
         kept = Tree(path, self._stopped.is_set).remove()
         if kept:
             reasons = ", ".join(f"{count} {name}" for name, count in kept.most_common())
-            _log.warning("a working directory could not be removed: %d entries left (%s)", kept.total(), reasons)
+            _log.warning("a working directory stays: %d entries could not be removed (%s)", kept.total(), reasons)
 
-    def begin(self, work: Callable[[], None]) -> asyncio.Future[None]:
+    def begin(self, work: Callable[[], object]) -> asyncio.Future[None]:
         """Have a thread do some work; gives what is done when the work has ended, well or not."""
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
@@ -139,6 +139,7 @@ class Tree:
                         self._flatten(entry.name, top)
                     else:
                         os.unlink(entry.name, dir_fd=top)
+                        self._changes += 1
 
     def _flatten(self, name: str, top: int) -> None:
         """Empty a directory in the top: its files are removed, its directories moved up; then remove it."""
@@ -152,10 +153,12 @@ class Tree:
                         os.rename(entry.name, next(self._new_names), src_dir_fd=directory, dst_dir_fd=top)
                     else:
                         os.unlink(entry.name, dir_fd=directory)
+                    self._changes += 1
         finally:
             os.close(directory)
         if self._kept.total() == kept_before and not self._is_stopped():
             os.rmdir(name, dir_fd=top)
+            self._changes += 1
 
     def _entries(self, directory: int) -> Iterator[os.DirEntry[str]]:
         with os.scandir(directory) as entries:
@@ -169,8 +172,6 @@ class Tree:
             return
         except OSError as error:
             self._kept[errno.errorcode.get(error.errno or 0, "unknown")] += 1
-        else:
-            self._changes += 1
 
 
 def open_directory(path: str, within: int | None = None) -> int:
@@ -194,10 +195,10 @@ def open_directory(path: str, within: int | None = None) -> int:
         os.close(found)
 
 
-def _tell(ended: Future[None], loop: asyncio.AbstractEventLoop, done: asyncio.Future[None]) -> None:
+def _tell(ended: Future[object], loop: asyncio.AbstractEventLoop, done: asyncio.Future[None]) -> None:
     """Say in the loop that a thread's work has ended; a defect in it is logged, without its text."""
     error = None if ended.cancelled() else ended.exception()
     if error is not None:
         _log.error("defect in a removal: %s", type(error).__name__)
     with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
-        loop.call_soon_threadsafe(lambda: done.done() or done.set_result(None))
+        loop.call_soon_threadsafe(done.set_result, None)

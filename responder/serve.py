@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import resource
 import shutil
 import signal
 import sys
@@ -22,6 +23,10 @@ from responder.signals import Signals
 from responder.sweep import Sweeper, become_subreaper
 
 _log = logging.getLogger(__name__)
+# Killing takes milliseconds and a sweep three seconds at most; the rest is for sending the last replies.
+_FORCED_STOP_MAX_S = 8.0
+# Three for each run; the usual soft limit of 1024 is not enough for many slots.
+_OPEN_FILES = 65_536
 
 
 class ServeError(Exception):
@@ -41,13 +46,19 @@ async def serve(settings: ResponderSettings, host: Mapping[str, str], *, tracing
         ServeError, LinkError, EmbeddedServerError: It cannot run.
     """
     prepare_host()
+    _require_cli(settings)
     parts = assemble(settings, host, tracing=tracing)
     signals = Signals()
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(signals.caught())
-        needed = [await stack.enter_async_context(watchdog(parts.mark, parts.sweeper))]
+        directories = parts.service.execution.directories
+        stack.push_async_callback(directories.close)
+        directories.remove_leftovers()
+        guard = await stack.enter_async_context(watchdog(parts.mark, parts.sweeper))
+        is_unreachable: set[asyncio.Future[Any]] = set()
         if settings.embedded:
-            needed.append(await stack.enter_async_context(embedded_server(settings.servers[0], parts.sweeper)))
+            server = await stack.enter_async_context(embedded_server(settings.servers[0], parts.sweeper))
+            is_unreachable.add(server.exited)
         link = await _connect(settings, signals)
         if link is None:
             return 0
@@ -59,11 +70,14 @@ async def serve(settings: ResponderSettings, host: Mapping[str, str], *, tracing
             parts.micro.subjects.execute,
             settings.slots,
         )
-        ends: set[asyncio.Future[Any]] = {signals.first, link.closed, *(child.exited for child in needed)}
+        is_unreachable.add(link.closed)
+        ends: set[asyncio.Future[Any]] = {signals.first, guard.exited, *is_unreachable}
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         if not signals.first.done():
-            _log.error("stopping: NATS, the watchdog or the embedded server has ended")
-        return await _drain(parts, link, memberships, signals)
+            _log.error("stopping: the connection to NATS, the embedded server or the watchdog has ended")
+        # Nobody would hear what is still finished once NATS has gone for good.
+        is_lost = any(future.done() for future in is_unreachable)
+        return await _drain(parts, link, memberships, signals, 0.0 if is_lost else settings.drain_grace_s)
 
 
 def prepare_host() -> None:
@@ -80,6 +94,16 @@ def prepare_host() -> None:
         become_subreaper()
     except OSError as error:
         raise ServeError(f"cannot become a child subreaper: {error.strerror}") from error
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, _OPEN_FILES), hard))
+
+
+def _require_cli(settings: ResponderSettings) -> None:
+    """Refuse to start without a CLI: such a responder would answer faster than the others, and wrongly."""
+    cli = settings.cli_path()
+    if cli is None or not os.access(cli, os.X_OK):
+        where = cli or "PATH"
+        raise ServeError(f"no CLI at {where}: npm install -g @anthropic-ai/claude-code, or name it with --cli")
 
 
 @contextlib.asynccontextmanager
@@ -106,7 +130,9 @@ async def watchdog(mark: str, sweeper: Sweeper) -> AsyncIterator[Child]:
 
 async def _connect(settings: ResponderSettings, signals: Signals) -> Link | None:
     """Connect to NATS, which may take as long as it is away; None when a signal came first."""
-    connecting = asyncio.ensure_future(Link.connect(settings.servers, f"claude-responder {settings.name}"))
+    connecting = asyncio.ensure_future(
+        Link.connect(settings.servers, f"claude-responder {settings.name}", settings.inbox_prefix)
+    )
     waited_for: set[asyncio.Future[Any]] = {connecting, signals.first}
     await asyncio.wait(waited_for, return_when=asyncio.FIRST_COMPLETED)
     if connecting.done():
@@ -117,24 +143,29 @@ async def _connect(settings: ResponderSettings, signals: Signals) -> Link | None
     return None
 
 
-async def _drain(parts: Parts, link: Link, memberships: list[Membership], signals: Signals) -> int:
-    """Leave the group, finish what was accepted within the grace, then end what still runs."""
+async def _drain(parts: Parts, link: Link, memberships: list[Membership], signals: Signals, grace_s: float) -> int:
+    """Leave the group, finish and send what was accepted within the grace, then end what still runs."""
     is_asked = signals.first.done()
     _log.info("draining: %r", parts.service.slots)
-    finished = asyncio.ensure_future(_leave_and_finish(link, memberships))
-    await asyncio.wait(
-        {finished, signals.second}, timeout=parts.settings.drain_grace_s, return_when=asyncio.FIRST_COMPLETED
-    )
-    if not finished.done():
+    finishing = asyncio.ensure_future(_leave_and_finish(link, memberships))
+    ends: set[asyncio.Future[Any]] = {finishing, signals.second}
+    await asyncio.wait(ends, timeout=grace_s, return_when=asyncio.FIRST_COMPLETED)
+    is_finished = finishing.done()
+    if not is_finished:
         _log.warning("stopping at once: %r", parts.service.slots)
-        parts.service.slots.close_backlog()
+        parts.service.slots.close()
         parts.runner.stop_all()
-        await finished
-        return 1
-    _log.info("drained")
-    return 0 if is_asked else 1
+        await asyncio.wait({finishing}, timeout=_FORCED_STOP_MAX_S)
+    finishing.cancel()
+    is_sent = (await asyncio.gather(finishing, return_exceptions=True))[0] is None
+    if not is_sent:
+        _log.error("NATS is away: the last replies may not have been sent")
+    elif is_finished:
+        _log.info("drained")
+    return 0 if is_asked and is_finished and is_sent else 1
 
 
 async def _leave_and_finish(link: Link, memberships: list[Membership]) -> None:
     await link.leave(memberships[::-1])
     await link.wait_until_handled()
+    await link.wait_until_sent()

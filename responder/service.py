@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from contract import ErrorCode, ExecuteReply, RequestError, has_inbox_prefix
+from contract import ErrorCode, ExecuteFailure, ExecuteReply, RequestError, has_inbox_prefix
 from responder.admission import Admission, Job
 from responder.answers import Answers
 from responder.execution import Execution
@@ -48,6 +48,19 @@ class Outlet(Protocol):
         """Send a message."""
 
 
+@dataclass
+class Progress:
+    """How far a request has come, for the answer to a defect.
+
+    Attributes:
+        request_id: Its id, once it has been read.
+        may_have_run: Whether the CLI may have been started.
+    """
+
+    request_id: str | None = None
+    may_have_run: bool = False
+
+
 @dataclass(frozen=True)
 class Service:
     """Answers requests, each in a task of its own.
@@ -78,14 +91,29 @@ class Service:
                 set_error(span, ErrorCode.INVALID_REQUEST)
                 _log.warning("request dropped: its reply subject is not an inbox under %s", self.inbox_prefix)
                 return
-            reply = self.answers.fitting(await self._reply(incoming), outlet.max_payload)
+            progress = Progress()
+            try:
+                reply = self.answers.fitting(await self._reply(incoming, progress), outlet.max_payload)
+                body, headers = reply.to_bytes(), reply.headers()
+            except Exception as error:  # noqa: BLE001 # the request boundary: a defect of ours answers this one request
+                _log_defect(error)
+                reply = self._defect(progress)
+                body, headers = reply.to_bytes(), reply.headers()
             set_reply(span, reply)
             self.statistics.count(reply, now() - incoming.received_at)
             _log_reply(reply, now() - incoming.received_at)
-            await outlet.publish(incoming.reply_subject, reply.to_bytes(), reply.headers())
+            await outlet.publish(incoming.reply_subject, body, headers)
 
-    async def run(self, job: Job) -> ExecuteReply:
-        """Run a job as soon as there is a slot, and say how it went."""
+    async def run(self, job: Job, progress: Progress | None = None) -> ExecuteReply:
+        """Run a job as soon as there is a slot, and say how it went.
+
+        Args:
+            job: What to run.
+            progress: Is told when the CLI may have been started.
+
+        Raises:
+            RequestError: Its directory has gone since it was admitted.
+        """
         now = asyncio.get_running_loop().time
         arrived_at = now()
         try:
@@ -93,6 +121,8 @@ class Service:
                 slot = await self.slots.take(job.deadline)
             with slot:
                 wait_s = now() - arrived_at
+                if progress is not None:
+                    progress.may_have_run = True
                 outcome, seen = await self.execution.execute(job)
         except BacklogFullError as error:
             return self.answers.refusal(
@@ -106,17 +136,19 @@ class Service:
             return self.answers.refusal(job.request_id, ErrorCode.STOPPING, message, wait_s=now() - arrived_at)
         return self.answers.outcome(job.request_id, outcome, job.prompt, seen.duration_s, wait_s)
 
-    async def _reply(self, incoming: Incoming) -> ExecuteReply:
-        request_id = None
+    async def _reply(self, incoming: Incoming, progress: Progress) -> ExecuteReply:
         try:
             request = self.admission.parse(incoming.body)
-            request_id = request.id
-            return await self.run(self.admission.admit(request, incoming.received_at))
+            progress.request_id = request.id
+            return await self.run(self.admission.admit(request, incoming.received_at), progress)
         except RequestError as error:
-            return self.answers.refusal(request_id, error.code, str(error))
-        except Exception as error:  # noqa: BLE001 # the request boundary: a defect of ours answers this one request
-            _log_defect(error)
-            return self.answers.refusal(request_id, ErrorCode.INTERNAL, "a defect in the responder; see its log")
+            return self.answers.refusal(progress.request_id, error.code, str(error))
+
+    def _defect(self, progress: Progress) -> ExecuteFailure:
+        refusal = self.answers.refusal(
+            progress.request_id, ErrorCode.INTERNAL, "a defect in the responder; see its log"
+        )
+        return refusal.model_copy(update={"executed": progress.may_have_run})
 
 
 def _log_reply(reply: ExecuteReply, seconds: float) -> None:

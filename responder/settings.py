@@ -16,7 +16,15 @@ from urllib.parse import urlsplit
 from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from contract import DEFAULT_INBOX_PREFIX, DEFAULT_SUBJECT_PREFIX, PROMPT_MAX_BYTES, is_plain_subject
+from contract import (
+    DEFAULT_INBOX_PREFIX,
+    DEFAULT_SUBJECT_PREFIX,
+    PROMPT_MAX_BYTES,
+    check_servers,
+    is_plain_subject,
+    mask_servers,
+    split_servers,
+)
 from responder.arguments import OPT_INS
 
 ENV_PREFIX = "CLAUDE_RESPONDER_"
@@ -35,7 +43,12 @@ class ResponderSettings(BaseSettings):
     """What one responder is started with."""
 
     model_config = SettingsConfigDict(
-        env_prefix=ENV_PREFIX, extra="forbid", frozen=True, hide_input_in_errors=True, populate_by_name=True
+        env_prefix=ENV_PREFIX,
+        env_ignore_empty=True,
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        populate_by_name=True,
     )
 
     nats_url: str = Field(
@@ -56,19 +69,38 @@ class ResponderSettings(BaseSettings):
     inbox_prefix: str = Field(DEFAULT_INBOX_PREFIX, description="what a reply subject must begin with")
     prompt_max_bytes: int = Field(PROMPT_MAX_BYTES, ge=1, le=PROMPT_MAX_BYTES, description="the largest prompt")
     output_max_bytes: int = Field(64 * 1024 * 1024, ge=1024, description="the most a run may print")
-    timeout_max_s: float = Field(3600.0, gt=0, description="the longest timeout a request may ask for, in seconds")
-    drain_grace_s: float = Field(120.0, ge=0, description="how long accepted requests may go on after SIGTERM")
+    timeout_max_s: float = Field(
+        3600.0,
+        ge=60,
+        le=86_400,
+        allow_inf_nan=False,
+        description="the longest timeout a request may ask for, in seconds",
+    )
+    drain_grace_s: float = Field(
+        120.0, ge=0, allow_inf_nan=False, description="how long accepted requests may go on after SIGTERM"
+    )
     stop_step_s: float = Field(2.0, ge=0, le=60, description="seconds between SIGINT, SIGTERM and SIGKILL to a run")
     cwd_roots: Names = Field((), description="directories in which a request may name its cwd, comma-separated")
     scratch: Path | None = Field(None, description="where fresh working directories are made (default: TMPDIR)")
     allow: Names = Field((), description="flags and modes a request may use only if they are named here")
     models: Names = Field((), description="the models a request may name (default: any)")
     tools: Names = Field((), description="the tools a request may name in --tools (default: any)")
-    max_budget_usd: float | None = Field(None, gt=0, description="the most one run may cost (default: no bound)")
-    cli_max_retries: int = Field(2, ge=0, le=10, description="how often the CLI repeats a failed API call itself")
+    max_budget_usd: float | None = Field(
+        None,
+        ge=0.000001,
+        le=1_000_000,
+        allow_inf_nan=False,
+        description="the most one run may cost (default: no bound)",
+    )
+    cli_max_retries: int = Field(1, ge=0, le=10, description="how often the CLI repeats a failed API call itself")
     cli_env: Names = Field((), description="further variables of the responder's environment that the CLI gets")
     embedded: bool = Field(default=False, description="start a nats-server of its own, on NATS_URL's loopback port")
     log_level: str = Field("info", pattern=r"^(debug|info|warning|error)$", description="what is logged on stderr")
+
+    @field_validator("nats_url")
+    @classmethod
+    def _check_servers(cls, urls: str) -> str:
+        return check_servers(urls)
 
     @field_validator("cwd_roots", "allow", "models", "tools", "cli_env", mode="before")
     @classmethod
@@ -91,6 +123,13 @@ class ResponderSettings(BaseSettings):
                 raise ValueError(f"{root!r} is not the absolute path of a directory")
         return value
 
+    @field_validator("scratch")
+    @classmethod
+    def _usable_scratch(cls, value: Path | None) -> Path | None:
+        if value is not None and not os.access(f"{value}/.", os.W_OK | os.X_OK, effective_ids=True):
+            raise ValueError(f"{str(value)!r} is not a directory in which this user can make others")
+        return value
+
     @field_validator("subject_prefix", "inbox_prefix")
     @classmethod
     def _plain(cls, value: str) -> str:
@@ -107,7 +146,7 @@ class ResponderSettings(BaseSettings):
     @property
     def servers(self) -> list[str]:
         """NATS servers to connect to; may hold credentials."""
-        return [url.strip() for url in self.nats_url.split(",") if url.strip()]
+        return split_servers(self.nats_url)
 
     def cli_path(self) -> Path | None:
         """Give the executable to run: the one named, else `claude` on PATH; None when there is none."""
@@ -119,7 +158,7 @@ class ResponderSettings(BaseSettings):
     def shown(self) -> dict[str, str]:
         """Give every setting as text for people, secrets masked."""
         values = {name: getattr(self, name) for name in type(self).model_fields}
-        values["nats_url"] = ",".join(mask_user_info(url) for url in self.servers)
+        values["nats_url"] = mask_servers(self.nats_url)
         values["cli"] = self.cli_path() or "(not found)"
         return {name: _text(value) for name, value in values.items()}
 
@@ -148,15 +187,6 @@ def load_settings(options: Mapping[str, Any]) -> ResponderSettings:
         problem = error.errors(include_url=False, include_input=False, include_context=False)[0]
         name = ".".join(str(part) for part in problem["loc"][:1]) or "settings"
         raise SettingsError(f"{name}: {problem['msg'].removeprefix('Value error, ')}") from None
-
-
-def mask_user_info(url: str) -> str:
-    """Give a server's address without its user-info."""
-    before, at, after = url.rpartition("@")
-    if not at:
-        return url
-    scheme, separator, _ = before.partition("://")
-    return f"{scheme}{separator}***@{after}" if separator else f"***@{after}"
 
 
 def _is_loopback(urls: str) -> bool:

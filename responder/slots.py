@@ -44,6 +44,7 @@ class Slots:
         self._backlog_max = backlog_max
         self._backlog: collections.deque[asyncio.Future[None]] = collections.deque()
         self._hold_s = 1.0
+        self._is_closed = False
 
     def __repr__(self) -> str:
         return f"<Slots {self.in_flight}/{self.count} busy, {self.backlog} waiting>"
@@ -85,8 +86,9 @@ class Slots:
             self._hold_s += _SMOOTHING * (now() - taken_at - self._hold_s)
             self._give_back()
 
-    def close_backlog(self) -> None:
-        """Give up on all that waits; each raises `BacklogClosedError`."""
+    def close(self) -> None:
+        """Give up on all that waits and on all that comes; each raises `BacklogClosedError`."""
+        self._is_closed = True
         while self._backlog:
             waiter = self._backlog.popleft()
             if not waiter.done():
@@ -94,6 +96,8 @@ class Slots:
 
     async def _wait_for_turn(self, deadline: float) -> None:
         loop = asyncio.get_running_loop()
+        if self._is_closed:
+            raise BacklogClosedError
         if loop.time() >= deadline:
             raise WaitedTooLongError
         if self._free:

@@ -3,18 +3,31 @@
 Measured: comparing path prefixes lets `../root-evil`, links and `/proc/self/root` through, and `realpath` loses against
 a racing rename in 42 % of checks. The kernel's own `openat2` with RESOLVE_BENEATH lost none of 85,876, and the process
 enters through the descriptor, not through the path.
+
+A fresh directory is locked (`flock`) as long as its run lasts. The kernel releases the lock when the responder is
+killed, so an unlocked one is a dead responder's, also where several share the scratch directory from containers, in
+which process ids mean nothing to each other.
 """
 
-import asyncio
 import contextlib
 import ctypes
+import fcntl
+import logging
 import os
-import shutil
+import re
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 from contract import ErrorCode, RequestError
+from responder.child import ChildStartError
+from responder.removal import Removals, open_directory
+
+_log = logging.getLogger(__name__)
+
+_NEW_PREFIX = "claude-responder-new-"
+_PREFIX = "claude-responder-run-"
+_FRESH = re.compile(rf"{_PREFIX}[a-z0-9_]{{8}}")  # what tempfile makes of the prefix
 
 # Source: openat2(2), linux/openat2.h; the number is the same on every architecture.
 _SYS_OPENAT2 = 437
@@ -32,11 +45,13 @@ class WorkingDirectories:
     Args:
         roots: Directories in and below which a caller may name one; none means that no caller may.
         scratch: Where fresh directories are made; None means the system's temporary directory.
+        removals: Removes them; its own unless given.
     """
 
-    def __init__(self, roots: Sequence[Path], scratch: Path | None = None) -> None:
+    def __init__(self, roots: Sequence[Path], scratch: Path | None = None, removals: Removals | None = None) -> None:
         self._roots = tuple(roots)
         self._scratch = scratch
+        self._removals = removals or Removals()
 
     @contextlib.asynccontextmanager
     async def enter(self, cwd: str | None) -> AsyncIterator[str]:
@@ -44,17 +59,20 @@ class WorkingDirectories:
 
         Args:
             cwd: What the caller named: relative to a root, or absolute inside one; None makes a fresh directory,
-                which is deleted with all that is in it at the end.
+                which is deleted with all that is in it at the end. If that takes long, it goes on in the background.
 
         Raises:
             RequestError: The directory is not inside a root, or not there.
+            ChildStartError: No fresh directory can be made, for want of space, say.
         """
         if cwd is None:
-            path = tempfile.mkdtemp(prefix="claude-run-", dir=self._scratch)
+            path, lock = _make_fresh(self._scratch)
             try:
                 yield path
             finally:
-                await _remove(path)
+                os.close(lock)
+                if not _is_removed_empty(path):
+                    await self._removals.remove(path)
             return
         descriptor = self._open(cwd)
         try:
@@ -71,6 +89,42 @@ class WorkingDirectories:
         if cwd is not None:
             os.close(self._open(cwd))
 
+    def remove_leftovers(self) -> None:
+        """Begin to remove, in the background, the fresh directories that killed responders of this user have left."""
+        self._removals.begin(self._remove_leftovers)
+
+    async def close(self) -> None:
+        """Wait a bounded time for the directories that are being removed."""
+        await self._removals.close()
+
+    def _remove_leftovers(self) -> None:
+        scratch = self._scratch or Path(tempfile.gettempdir())
+        try:
+            paths = [str(scratch / name) for name in os.listdir(scratch) if _FRESH.fullmatch(name)]  # noqa: PTH208 # names
+        except OSError as error:
+            _log.warning("leftover working directories cannot be looked for: %s", os.strerror(error.errno or 0))
+            return
+        removed = sum(self._is_leftover_removed(path) for path in paths if not self._removals.is_stopped)
+        if removed:
+            _log.info("removed %d working directories that killed responders had left", removed)
+
+    def _is_leftover_removed(self, path: str) -> bool:
+        """Remove a directory unless it is another user's or locked, in which case a responder works with it."""
+        try:
+            if Path(path).lstat().st_uid != os.geteuid():
+                return False
+            lock = open_directory(path)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._removals.remove_now(path)
+            return not Path(path).exists()
+        except OSError:
+            return False  # a live responder's, or on a file system without locks, where nobody can tell
+        finally:
+            os.close(lock)
+
     def _open(self, cwd: str) -> int:
         if not self._roots:
             raise RequestError(
@@ -86,15 +140,36 @@ class WorkingDirectories:
         raise RequestError(ErrorCode.CWD_REFUSED, "cwd refused: no such directory inside the responder's roots")
 
 
-async def _remove(path: str) -> None:
-    if not _is_removed_empty(path):
-        await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
+def _make_fresh(scratch: Path | None) -> tuple[str, int]:
+    """Make a directory; gives its path and the descriptor that holds its lock.
+
+    It gets its name when it is locked, so that a responder that starts just now does not take it for a leftover.
+
+    Raises:
+        ChildStartError: There is no space, no descriptor, or no scratch directory.
+    """
+    try:
+        with contextlib.ExitStack() as on_error:
+            new = tempfile.mkdtemp(prefix=_NEW_PREFIX, dir=scratch)
+            on_error.callback(_is_removed_empty, new)
+            lock = os.open(new, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            on_error.callback(os.close, lock)
+            with contextlib.suppress(OSError):  # a file system without locks: leftovers stay there
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path = str(Path(new).with_name(Path(new).name.replace(_NEW_PREFIX, _PREFIX)))
+            Path(new).rename(path)
+            on_error.pop_all()
+    except OSError as error:
+        raise ChildStartError(f"no working directory can be made: {os.strerror(error.errno or 0)}") from error
+    return path, lock
 
 
 def _is_removed_empty(path: str) -> bool:
     """Remove a directory in which a run has left nothing, as most do; says whether that was so."""
     try:
         Path(path).rmdir()
+    except FileNotFoundError:
+        return True
     except OSError:
         return False
     return True

@@ -33,7 +33,7 @@ def test_health_requests(body: bytes, deep: bool) -> None:
         f'{{"{CANARY}": 1}}'.encode(),
         b"\xff",
         b'\xef\xbb\xbf{"deep": true}',
-        b"[" * 100_000,
+        b"[" * 1024,
     ],
 )
 def test_what_is_no_health_request_is_refused(body: bytes) -> None:
@@ -43,6 +43,15 @@ def test_what_is_no_health_request_is_refused(body: bytes) -> None:
     assert caught.value.code is ErrorCode.INVALID_REQUEST
     assert CANARY not in "".join(traceback.format_exception(caught.value))
     assert "\n" not in str(caught.value)
+
+
+def test_a_large_health_request_is_refused_by_its_size() -> None:
+    """A body over a kibibyte is not parsed, even if it is a health request."""
+    body = b'{"deep": true}'.ljust(1024)
+    assert parse_health_request(body).deep
+    with pytest.raises(RequestError, match="a health request has at most 1024 bytes, this one has 1025") as caught:
+        parse_health_request(body + b" ")
+    assert caught.value.code is ErrorCode.REQUEST_TOO_LARGE
 
 
 @pytest.mark.parametrize("deep", [True, False])

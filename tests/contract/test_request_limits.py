@@ -72,5 +72,39 @@ def test_the_default_limits_admit_64_arguments() -> None:
         parse_request(_request({"args": ("a",) * 65}), RequestLimits())
 
 
+MANY_VALUES = {
+    "numbers": b'{"prompt": "x", "args": [%s]}' % b",".join([b"0"] * 2000),
+    "texts": b'{"prompt": "x", "args": [%s]}' % b",".join([b'"yy"'] * 2000),
+    "lists in lists": b'{"prompt": "x", "args": [%s]}' % b",".join([b"[" * 150 + b"]" * 150] * 2000),
+    "keys": b'{"prompt": "x", %s}' % b",".join(b'"yy%d": 0' % n for n in range(2000)),
+    "under an unknown key": b'{"prompt": "x", "yy": [%s]}' % b",".join([b"{}"] * 2000),
+    "at the top": b"[%s]" % b",".join([b"{}"] * 2000),
+    "behind escaped quotes": b'{"prompt": "\\"\\\\", "args": [%s]}' % b",".join([b"0"] * 2000),
+    "no JSON at all behind them": b"," * 2000 + b"[" * 2000,
+}
+
+
+@pytest.mark.parametrize("body", MANY_VALUES.values(), ids=MANY_VALUES.keys())
+def test_a_body_of_many_values_is_refused_before_it_is_parsed(body: bytes) -> None:
+    """More values than any request has are refused by their number, whatever and wherever they are."""
+    with pytest.raises(RequestError) as caught:
+        parse_request(body, RequestLimits())
+    assert caught.value.code is ErrorCode.REQUEST_TOO_LARGE
+    assert str(caught.value) == "request refused: the body has more than 1024 values, the limit of args is 64"
+
+
+@pytest.mark.parametrize("text", [",", '",', "\\,", '\\",', '"],[,{', '\\\\",,"'])
+def test_commas_within_a_text_are_no_values(text: str) -> None:
+    """A prompt may hold as many commas, quotes and backslashes as it likes."""
+    prompt = text * 2000
+    assert parse_request(_request({"prompt": prompt, "args": (prompt[:1000], "a")}), RequestLimits()).prompt == prompt
+
+
+def test_too_many_arguments_are_counted() -> None:
+    """A list far over its limit is still refused with its length."""
+    with pytest.raises(RequestError, match="args has 1000 arguments, the limit is 64"):
+        parse_request(_request({"args": ("a",) * 1000}), RequestLimits())
+
+
 def _request(fields: dict[str, Any]) -> bytes:
     return ExecuteRequest(**{"prompt": "p", "timeout_ms": 100, **fields}).to_bytes()

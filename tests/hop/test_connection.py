@@ -11,13 +11,14 @@ from urllib.parse import urlsplit
 import pytest
 from nats.errors import Error
 
+from requester import Requester, RequesterSettings
 from responder.processes import descendants_of
 from responder.stub_api import StubAPI
 from tests.hop.conftest import SUBJECT, Fleet, RawCaller
 from tests.support.conditions import wait_until
 from tests.support.fake_cli import fake_cli
 from tests.support.nats_server import nats_server
-from tests.support.responder_process import responder_process
+from tests.support.responder_process import ROOT, responder_process
 
 # Each of them ends nats-py's read loop while the client goes on to say that it is connected.
 POISON = {
@@ -83,6 +84,29 @@ async def test_a_responder_that_nats_refuses_says_so_and_ends(
         assert not any("hunter2" in line or "Traceback" in line for line in responder.log)
 
 
+def documented_permissions() -> str:
+    """Give the server configuration that docs/security.md shows."""
+    text = (ROOT / "docs/security.md").read_text()
+    return text.partition("```\n")[2].partition("```")[0]
+
+
+async def test_the_documented_permissions_are_enough(tmp_path: Path, api: StubAPI) -> None:
+    """With exactly the configuration that the documentation shows, requests and health checks are answered."""
+    async with nats_server(tmp_path, documented_permissions()) as url, AsyncExitStack() as stack:
+        fleet = Fleet(url.replace("//", "//responder:change-me-1@"), api, tmp_path, stack)
+        prefix = {"CLAUDE_RESPONDER_INBOX_PREFIX": "_INBOX_claude"}
+        responder = await fleet.start("r1", cli=str(fake_cli(tmp_path, "cat >/dev/null; answer ok")), **prefix)
+        settings = RequesterSettings(
+            nats_url=url.replace("//", "//requester:change-me-2@"), inbox_prefix="_INBOX_claude.worker"
+        )
+        async with Requester(settings) as requester:
+            assert (await requester.execute("hi", timeout=20)).text == "ok"
+            assert (await requester.health()).responder == "r1"
+        responder.signal()
+        assert await responder.wait() == 0
+        assert not any("violation" in line for line in responder.log), responder.log
+
+
 @pytest.mark.parametrize("victim", ["nats-server", "watchdog"])
 async def test_a_responder_ends_when_what_it_needs_has_ended(tmp_path: Path, api: StubAPI, victim: str) -> None:
     """Without its watchdog or its embedded server a responder stops with status 1, for a supervisor to notice."""
@@ -103,6 +127,13 @@ async def test_a_taken_port_is_named(tmp_path: Path, api: StubAPI, nats_url: str
         async with responder_process("r1", environment, "--embedded", ready=False) as responder:
             assert await asyncio.wait_for(responder.wait(), 20) == 1
         assert "nats-server ended at once" in responder.log[-1]
+
+
+async def test_a_responder_without_a_cli_does_not_start(fleet: Fleet) -> None:
+    """A responder that could run nothing is not ready: it would answer faster than the others, and wrongly."""
+    async with responder_process("r1", fleet.environment(cli="/nowhere/claude"), ready=False) as responder:
+        assert await asyncio.wait_for(responder.wait(), 20) == 1
+    assert "no CLI at /nowhere/claude" in responder.log[-1]
 
 
 def unused_port() -> int:

@@ -98,7 +98,9 @@ async def test_each_failure_has_its_exception(
 
 async def test_a_missing_cli_has_its_exception(fleet: Fleet, ask: Requester) -> None:
     """A responder without a CLI is told apart: nothing was executed."""
-    await fleet.start("r1", cli="/nowhere/claude")
+    cli = fake_cli(fleet.home, "answer ok")
+    await fleet.start("r1", cli=str(cli))
+    cli.unlink()
     with pytest.raises(requester.CLINotFoundError) as failure:
         await ask.execute("hi")
     assert failure.value.executed is False

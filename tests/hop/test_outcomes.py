@@ -170,7 +170,9 @@ async def test_not_logged_in_is_auth(fleet: Fleet, caller: RawCaller) -> None:
 
 async def test_a_missing_cli_starts_nothing(fleet: Fleet, caller: RawCaller) -> None:
     """A responder without a CLI says so, and that nothing was executed."""
-    await fleet.start("r1", cli="/nowhere/claude")
+    cli = fake_cli(fleet.home, "answer ok")
+    await fleet.start("r1", cli=str(cli))
+    cli.unlink()
     failure = await caller.fail(prompt="hi")
     assert (failure.code, failure.executed) == ("cli_not_found", False)
 

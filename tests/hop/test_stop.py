@@ -2,6 +2,8 @@
 
 import asyncio
 import signal
+from contextlib import AsyncExitStack
+from pathlib import Path
 
 import nats
 import pytest
@@ -11,6 +13,7 @@ from responder.stub_api import Rule, Script, StubAPI, Tool
 from tests.hop.conftest import SUBJECT, Fleet, RawCaller
 from tests.support.conditions import wait_until
 from tests.support.fake_cli import fake_cli
+from tests.support.nats_server import nats_server
 from tests.support.responder_process import responder_process
 
 SKIP = "--dangerously-skip-permissions"
@@ -84,6 +87,25 @@ async def test_a_second_signal_ends_at_once(fleet: Fleet, caller: RawCaller, api
     assert (await asked).code == "responder_stopped"
     assert await responder.wait() == 1
     assert not any(is_alive(pid) for pid in processes)
+
+
+async def test_replies_that_nats_cannot_take_are_not_called_drained(fleet: Fleet, tmp_path: Path) -> None:
+    """A drain while NATS is away waits for it within the grace, then says that replies are lost, and exits with 1."""
+    cli = fake_cli(fleet.home, "cat >/dev/null; sleep 0.5; answer ok")
+    (tmp_path / "other").mkdir()
+    async with AsyncExitStack() as stack:
+        url = await stack.enter_async_context(nats_server(tmp_path / "other"))
+        responder = await fleet.start("r9", "--drain-grace-s", "2", cli=str(cli), NATS_URL=url)
+        client = await nats.connect(url, allow_reconnect=False)
+        asked = asyncio.create_task(client.request(SUBJECT, b'{"prompt":"hi"}', timeout=30))
+        await wait_until(lambda: bool(responder.descendants()), "it runs")
+        responder.signal(signal.SIGTERM)
+        await responder.wait_until_said("draining")
+        asked.cancel()
+        await client.close()
+    assert await asyncio.wait_for(responder.wait(), 30) == 1
+    assert any("may not have been sent" in line for line in responder.log), responder.log
+    assert not [line for line in responder.log if line.endswith("drained") or "Traceback" in line]
 
 
 @pytest.mark.parametrize("tool_runs", [False, True])

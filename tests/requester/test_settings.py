@@ -2,8 +2,8 @@
 
 import pytest
 
+from contract import mask_user_info
 from requester import RequesterSettings, SettingsError
-from requester.settings import mask_user_info
 
 SECRET = "s3cr3t"
 

@@ -74,6 +74,24 @@ def test_the_end_of_a_limit_becomes_a_wait() -> None:
     assert second == 0
 
 
+@pytest.mark.parametrize("resets_at", [float("inf"), float("nan"), 9_999_999_999.0, 1e300])
+def test_an_end_that_cannot_be_true_is_no_wait(resets_at: float) -> None:
+    """A limit that would last for years is a limit without an end."""
+    reply = ANSWERS.outcome("i", Failure(ErrorCode.RATE_LIMITED, "limited", limit_resets_at=resets_at), "", 0, 0)
+    assert isinstance(reply, ExecuteFailure)
+    assert reply.retry_after_ms is None
+
+
+def test_all_that_the_caller_wrote_is_masked() -> None:
+    """Of several private texts each is masked, and one may be given alone."""
+    failure = Failure(ErrorCode.CLI_ERROR, "it failed", detail="launchcode hideaway doorstep")
+    replies = [
+        ANSWERS.outcome("i", failure, private, 0, 0)
+        for private in (("a launchcode", "a hideaway", "a doorstep"), "launchcode, hideaway, doorstep")
+    ]
+    assert all(isinstance(reply, ExecuteFailure) and reply.error == "it failed: *** *** ***" for reply in replies)
+
+
 @pytest.mark.parametrize("code", ErrorCode)
 def test_a_refusal_has_not_run(code: ErrorCode) -> None:
     """A refusal says that nothing was executed, and whether to try again is what the table says."""
@@ -124,3 +142,36 @@ def test_sizes_are_those_of_the_wire() -> None:
 def test_a_repr_shows_no_secret() -> None:
     """The secrets that replies are cleaned of are not in the repr."""
     assert SECRET not in repr(ANSWERS)
+
+
+LARGE = ExecuteFailure(
+    id="i",
+    error="e" * 2000,
+    code=ErrorCode.RATE_LIMITED,
+    retryable=True,
+    executed=True,
+    responder="r1",
+    usage={"a": "x" * 4000},
+    cost_usd=0.5,
+    retry_after_ms=7,
+)
+
+
+@pytest.mark.parametrize(
+    ("max_payload", "usage", "error"),
+    [(10_000, LARGE.usage, LARGE.error), (5_000, None, LARGE.error), (2_000, None, f"{'e' * 160}…")],
+)
+def test_a_failure_that_is_too_large_stays_what_it_is(max_payload: int, usage: object, error: str) -> None:
+    """A failure loses its usage first and its detail next, and keeps its code and all that says what to do."""
+    fitting = ANSWERS.fitting(LARGE, max_payload)
+    assert isinstance(fitting, ExecuteFailure)
+    assert (fitting.usage, fitting.error) == (usage, error)
+    assert (fitting.code, fitting.retryable, fitting.executed, fitting.retry_after_ms) == (
+        "rate_limited",
+        True,
+        True,
+        7,
+    )
+    assert (fitting.id, fitting.cost_usd) == ("i", 0.5)
+    assert message_size(fitting.headers(), fitting.to_bytes()) <= max_payload
+    assert parse_reply(fitting.to_bytes()) == fitting

@@ -23,7 +23,7 @@ async def test_settings_arrive(tmp_path: Path) -> None:
         subject_prefix="team.claude",
         inbox_prefix="_INBOX_req",
         prompt_max_bytes=10,
-        timeout_max_s=1.5,
+        timeout_max_s=90.5,
         cwd_roots=(str(tmp_path),),
         models=("sonnet",),
         tools=("Read",),
@@ -43,7 +43,7 @@ async def test_settings_arrive(tmp_path: Path) -> None:
     assert CANARY not in environment.values()
     assert environment["CLAUDE_NATS_RESPONDER"] == parts.mark
     assert service.admission.policy == argument_policy(settings)
-    assert (service.admission.limits.prompt_max_bytes, service.admission.limits.timeout_max_ms) == (10, 1500)
+    assert (service.admission.limits.prompt_max_bytes, service.admission.limits.timeout_max_ms) == (10, 90_500)
     service.admission.directories.check("repo")
     assert parts.micro.subjects.execute == "team.claude.execute"
     assert parts.micro.subjects_of("PING")[-1] == "$SRV.PING.claude-cli.r7"

@@ -12,7 +12,7 @@ FORCED = {
     "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
     "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS": "1",
     "CLAUDE_CODE_DISABLE_ATTACHMENTS": "1",
-    "CLAUDE_CODE_MAX_RETRIES": "2",
+    "CLAUDE_CODE_MAX_RETRIES": "1",
 }
 TRACING = {
     "CLAUDE_CODE_ENABLE_TELEMETRY": "1",
@@ -149,6 +149,21 @@ def test_secrets_are_the_values_whose_names_say_so() -> None:
     assert {HOST[name] for name in (*named, *aws)} <= secrets
     assert HOST["HOME"] not in secrets
     assert HOST["ANTHROPIC_MODEL"] not in secrets
+
+
+HEADER_VARIABLES = [
+    ("OTEL_EXPORTER_OTLP_HEADERS", "x-key=k3y=pad,authorization=Basic%20dXNlcjpwdw==,x-on=1,"),
+    ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "x-key=k3y=pad, authorization=Basic%20dXNlcjpwdw== "),
+    ("ANTHROPIC_CUSTOM_HEADERS", "X-Key: k3y=pad\nAuthorization: Basic dXNlcjpwdw=="),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), HEADER_VARIABLES)
+def test_each_headers_value_is_a_secret(name: str, value: str) -> None:
+    """Headers, the collector's too, are secret as a whole and each by itself, as sent and without its scheme."""
+    secrets = CLIEnvironment({name: value}, tracing=True).secrets()
+    assert {value, "k3y=pad", "Basic dXNlcjpwdw==", "dXNlcjpwdw=="} <= secrets
+    assert not {"", "1", "x-key", "X-Key", "Basic"} & secrets
 
 
 def test_an_operators_own_secret_is_one_too() -> None:

@@ -1,5 +1,6 @@
 """What the CLI says about itself."""
 
+import asyncio
 import os
 from pathlib import Path
 
@@ -8,13 +9,28 @@ import pytest
 from responder.cli_environment import CLIEnvironment
 from responder.cli_probe import CLIProbe
 from responder.run import Runner
-from tests.responder.shell import ENV, shell
+from tests.responder.shell import ENV, children, shell
+from tests.support.conditions import wait_until
 
 pytestmark = pytest.mark.usefixtures("patience")
 
 
-def probe_of(runner: Runner, folder: Path, body: str) -> CLIProbe:
-    return CLIProbe(Path(shell(folder, body, "claude")), runner, CLIEnvironment(ENV))
+ASKERS = 50
+
+
+class Clock:
+    """A clock that stands until it is moved."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+
+    def __call__(self) -> float:
+        """Give the time in seconds."""
+        return self.now_s
+
+
+def probe_of(runner: Runner, folder: Path, body: str, clock: Clock | None = None) -> CLIProbe:
+    return CLIProbe(Path(shell(folder, body, "claude")), runner, CLIEnvironment(ENV), clock or Clock())
 
 
 @pytest.mark.parametrize(
@@ -42,12 +58,16 @@ async def test_no_cli_has_no_version(runner: Runner, tmp_path: Path) -> None:
 
 
 async def test_the_version_is_asked_once(runner: Runner, tmp_path: Path) -> None:
-    """A version is remembered until the file changes, and one that could not be had is asked for again."""
-    probe = probe_of(runner, tmp_path, "echo x >>asked; cat version")
+    """A version is remembered until the file changes, a failure for five seconds."""
+    clock = Clock()
     body = f"echo x >>{tmp_path / 'asked'}; cat {tmp_path / 'version'}"
-    probe_of(runner, tmp_path, body)
+    probe = probe_of(runner, tmp_path, body, clock)
     assert await probe.version() is None
     (tmp_path / "version").write_text("1.0\n")
+    clock.now_s += 4.9
+    assert await probe.version() is None
+    assert (tmp_path / "asked").read_text() == "x\n"
+    clock.now_s += 0.1
     for _ in range(3):
         assert await probe.version() == "1.0"
     assert (tmp_path / "asked").read_text() == "x\nx\n"
@@ -57,6 +77,42 @@ async def test_the_version_is_asked_once(runner: Runner, tmp_path: Path) -> None
     assert await probe.version() == "2.0"
     (tmp_path / "claude").unlink()
     assert await probe.version() is None
+
+
+async def test_a_failure_is_forgotten_with_its_file(runner: Runner, tmp_path: Path) -> None:
+    """A CLI that is replaced is asked at once."""
+    probe = probe_of(runner, tmp_path, "exit 1")
+    assert await probe.version() is None
+    shell(tmp_path, "echo 3.0", "claude")
+    assert await probe.version() == "3.0"
+
+
+@pytest.mark.parametrize(("end", "version"), [("echo 1.0", "1.0"), ("exit 1", None)])
+async def test_many_askers_share_one_process(runner: Runner, tmp_path: Path, end: str, version: str | None) -> None:
+    """Whoever asks while the CLI is being asked gets the same answer, also when it fails."""
+    probe = probe_of(runner, tmp_path, f"echo x >>{tmp_path / 'asked'}; await {tmp_path / 'go'}; {end}")
+    askers = [asyncio.create_task(probe.version()) for _ in range(ASKERS)]
+    await wait_until((tmp_path / "asked").exists, "the CLI is asked")
+    (tmp_path / "go").write_text("go")
+    assert await asyncio.gather(*askers) == [version] * ASKERS
+    assert (tmp_path / "asked").read_text() == "x\n"
+
+
+async def test_an_asker_that_gives_up_takes_no_answer_from_others(runner: Runner, tmp_path: Path) -> None:
+    """When the first asker is cancelled its process ends, and the others still get an answer, from one process."""
+    before = children()
+    asked, go = tmp_path / "asked", tmp_path / "go"
+    probe = probe_of(runner, tmp_path, f"echo x >>{asked}; await {go}; echo 1.0")
+    first = asyncio.create_task(probe.version())
+    await wait_until(asked.exists, "the CLI is asked")
+    others = [asyncio.create_task(probe.version()) for _ in range(ASKERS)]
+    first.cancel()
+    await wait_until(lambda: asked.read_text() == "x\nx\n", "another asks")
+    go.write_text("go")
+    assert await asyncio.gather(*others) == ["1.0"] * ASKERS
+    assert first.cancelled()
+    assert asked.read_text() == "x\nx\n"
+    assert children() == before
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """How a responder says it is."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from responder.health import Health
 from responder.run import Runner
 from tests.responder.parts import make_service
 from tests.responder.shell import children
+from tests.support.conditions import wait_until
 
 pytestmark = pytest.mark.usefixtures("patience")
 VERSION = '[ "$1" = --version ] && { echo 2.1.197; exit; }; '
@@ -56,6 +58,28 @@ async def test_a_deep_check_that_fails(runner: Runner, tmp_path: Path) -> None:
     reply = await health_of(runner, tmp_path, VERSION + "exit 3").answer(b'{"deep": true}')
     assert (reply.status, reply.deep, reply.cli_available) == ("unhealthy", False, True)
     assert reply.reason == "cli_error: the CLI ended with status 3"
+
+
+@pytest.mark.parametrize("gives_up", [False, True])
+async def test_deep_checks_share_one_prompt(runner: Runner, tmp_path: Path, gives_up: bool) -> None:
+    """Deep checks that come while one runs get its result, even if who asked first gives up; later ones run again."""
+    prompted, go = tmp_path / "prompted", tmp_path / "go"
+    script = f"echo x >>{prompted}; until [ -s {go} ]; do sleep 0.01; done; answer healthy"
+    health = health_of(runner, tmp_path, VERSION + script)
+    first = asyncio.create_task(health.answer(b'{"deep": true}'))
+    await wait_until(prompted.exists, "the prompt runs")
+    others = [asyncio.create_task(health.answer(b'{"deep": true}')) for _ in range(5)]
+    cheap = await health.answer(b"")
+    assert (cheap.status, cheap.in_flight, cheap.backlog) == ("healthy", 1, 0)
+    if gives_up:
+        first.cancel()
+    go.write_text("go")
+    replies = await asyncio.gather(*others)
+    assert [(reply.status, reply.deep) for reply in replies] == [("healthy", True)] * 5
+    assert prompted.read_text() == "x\n"
+    assert (await health.answer(b'{"deep": true}')).deep
+    assert prompted.read_text() == "x\nx\n"
+    assert (await asyncio.gather(first, return_exceptions=True))[0] is not None
 
 
 @pytest.mark.parametrize("body", [b"x", b'{"deep": 7}', b'{"canary-5f1c9": 1}', b"\xff"])

@@ -88,6 +88,15 @@ ROWS = [
     # Turns that were cut short.
     Row("max turns", seen(as_json(result(is_error=True, subtype="error_max_turns")), 1), ErrorCode.MAX_TURNS),
     Row("budget", seen(as_json(result(is_error=True, subtype="error_max_budget_usd")), 1), ErrorCode.BUDGET_EXCEEDED),
+    Row("max turns without is_error", seen(as_json(result(subtype="error_max_turns"))), ErrorCode.MAX_TURNS),
+    Row("budget without is_error", seen(as_json(result(subtype="error_max_budget_usd"))), ErrorCode.BUDGET_EXCEEDED),
+    Row(
+        "another error without is_error",
+        seen(as_json(result(subtype="error_during_execution"))),
+        ErrorCode.CLI_ERROR,
+        {"message": "the CLI reports an error (error_during_execution)"},
+    ),
+    Row("errors that are none", seen(as_json(result(is_error=True, result=None, errors=5)), 1), ErrorCode.CLI_ERROR),
     Row(
         "during execution",
         seen(as_json(result(is_error=True, subtype="error_during_execution", result=None, errors=["x"])), 1),
@@ -119,6 +128,10 @@ ROWS = [
     Row("huge nesting", seen(DEEP), ErrorCode.OUTPUT_INVALID),
     Row("huge nesting, closed", seen(b"[" * 50_000 + b"]" * 50_000), ErrorCode.OUTPUT_INVALID),
     Row("no is_error", seen(as_json(result(is_error=None))), ErrorCode.OUTPUT_INVALID),
+    Row("no answer", seen(as_json(result(result=None))), ErrorCode.OUTPUT_INVALID, {"retryable": True}),
+    Row("an answer that is no text", seen(as_json(result(result={"a": 1}))), ErrorCode.OUTPUT_INVALID),
+    Row("a null for an answer", seen(as_json(result(result=None, structured_output=None))), ErrorCode.OUTPUT_INVALID),
+    Row("an error after a warning", seen(b"warning\n" + as_json(api_error(401, "x")), 1), ErrorCode.AUTH),
     Row("status 0 and a reason on stderr", seen(stderr=b"oops"), ErrorCode.OUTPUT_INVALID, {"detail": "oops"}),
     # Ends that are not good, whatever was printed.
     Row("status 1", seen(exit_status=1), ErrorCode.CLI_ERROR, {"message": "the CLI ended with status 1"}),
@@ -160,7 +173,18 @@ ROWS = [
     # Never started.
     Row("not found", Observation(not_found=True), ErrorCode.CLI_NOT_FOUND, {"executed": False, "retryable": False}),
     Row("exec failed", seen(exit_status=127, stderr=SETPRIV_127), ErrorCode.CLI_NOT_FOUND, {"executed": False}),
-    Row("exec denied", seen(exit_status=126, stderr=SETPRIV_126), ErrorCode.CLI_NOT_FOUND, {"executed": False}),
+    Row(
+        "exec denied",
+        seen(exit_status=126, stderr=SETPRIV_126),
+        ErrorCode.CLI_START_FAILED,
+        {"executed": False, "retryable": True, "message": "the CLI is there but could not be executed", "detail": ""},
+    ),
+    Row(
+        "text file busy",
+        seen(exit_status=126, stderr=SETPRIV_126.replace(b"Permission denied", b"Text file busy")),
+        ErrorCode.CLI_START_FAILED,
+        {"executed": False, "retryable": True},
+    ),
     Row(
         "start failed",
         Observation(start_error="Cannot allocate memory"),
@@ -259,3 +283,55 @@ def test_a_killing_signal_is_named() -> None:
 def test_a_successs_repr_shows_no_answer() -> None:
     """What the CLI answered is not in the repr."""
     assert CANARY not in repr(classify(seen(as_json(result(result=CANARY))), "json"))
+
+
+@pytest.mark.parametrize("output_format", ["json", "text"])
+@pytest.mark.parametrize(
+    "printed",
+    [
+        b"warning: something\n" + as_json(RESULT),
+        as_json(RESULT) + b"junk",
+        as_json(RESULT) + as_json(RESULT),
+        as_lines(INIT, RESULT),
+        as_json(RESULT).replace(b"0.25", b"NaN"),
+    ],
+)
+def test_output_that_is_no_json_is_no_success_of_json(printed: bytes, output_format: str) -> None:
+    """Who asked for JSON gets all of the output as JSON or a failure, which keeps what the run has used."""
+    outcome = classify(seen(printed, stderr=b"why"), output_format)
+    assert isinstance(outcome, Failure)
+    assert (outcome.code, outcome.retryable, outcome.detail) == (ErrorCode.OUTPUT_INVALID, True, "why")
+    assert outcome.document is not None
+    assert outcome.document.session_id == RESULT["session_id"]
+
+
+def test_lines_may_hold_more_than_events() -> None:
+    """Among the lines of a stream a warning does no harm: each line is read for itself."""
+    printed = b"warning: something\n" + as_lines(INIT, RESULT)
+    outcome = classify(seen(printed), "stream-json")
+    assert isinstance(outcome, Success)
+    assert outcome.printed.encode() == printed
+
+
+def test_half_a_character_does_not_break_a_text() -> None:
+    """An answer with half a surrogate pair, given as text, can be sent."""
+    outcome = classify(seen(as_json(result(result="#")).replace(b"#", b"\\ud83d")), "text")
+    assert isinstance(outcome, Success)
+    assert outcome.printed.encode().decode() == "\ufffd\n"
+
+
+@pytest.mark.parametrize(
+    ("stderr", "detail"),
+    [
+        (b"half-a-secret and more".ljust(16 * 1024, b"."), "and more..."),
+        (b"x" * 16 * 1024, ""),
+        (b"half-a-secret and more", "half-a-secret and more"),
+    ],
+)
+def test_the_end_of_a_long_stderr_begins_with_a_whole_word(stderr: bytes, detail: str) -> None:
+    """Where only the end of stderr was kept, what it begins with may be the rest of a secret, and is left out."""
+    outcome = classify(seen(exit_status=1, stderr=stderr), "json")
+    assert isinstance(outcome, Failure)
+    assert outcome.detail.startswith(detail)
+    assert ("half-a-secret" in outcome.detail) is ("half-a-secret" in detail)
+    assert bool(outcome.detail) is bool(detail)

@@ -1,5 +1,7 @@
 """What may be said: one line, without secrets, without the prompt."""
 
+import time
+
 import pytest
 
 from responder.redaction import DETAIL_MAX_BYTES, redact
@@ -26,6 +28,12 @@ JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.s1gnature-_"
         ("nats://user:passw0rd@host:4222", "passw0rd"),
         ("nats://user:passw0rd@host:4222", "user"),
         ("tls://t0ken@host", "t0ken"),
+        ("nats://user:pa/ss@host:4222", "pa/"),
+        ("nats://user:pa/ss@host:4222", "ss"),
+        ("nats://user:p@ss@host:4222", "ss"),
+        ("tls://t0/ken@host", "t0"),
+        ('{"url":"nats://user:passw0rd@host"}', "passw0rd"),
+        ("https://host/to?u=nats://user:passw0rd@host", "passw0rd"),
         ("https://a:b@one, wss://c:d3adbeef@two", "d3adbeef"),
     ],
 )
@@ -60,7 +68,7 @@ def test_a_named_secret_is_no_pattern() -> None:
 
 
 def test_words_of_the_prompt_are_masked() -> None:
-    """Words of eight letters or more that the caller wrote are masked, shorter ones and others stay."""
+    """Words of eight characters that the caller wrote are masked, shorter ones and others stay."""
     prompt = "please translate the launchcode 12345678 and pass-word_9"
     line = redact("cannot translate 'launchcode' 12345678 pass-word_9 the explosion", (), prompt)
     assert line == "cannot *** '***' *** *** the explosion"
@@ -118,4 +126,91 @@ def test_a_secret_across_the_limit_is_masked() -> None:
 def test_a_prompt_of_megabytes_takes_no_time() -> None:
     """A long prompt and a hostile text are handled: there is nothing in the patterns that explodes."""
     for text in ("a" * 100_000, "://" * 30_000, "bearer " * 10_000, "S" * 100_000, "@" * 100_000, "-" * 100_000):
-        assert len(redact(text, (), "b" * 10_000_000)) <= DETAIL_MAX_BYTES
+        started_at = time.process_time()
+        for prompt in ("b" * 10_000_000, "a" * 1_000_000, f"{text[:1000]}b" * 1000, " \n" * 500_000):
+            assert len(redact(text, ("a" * 4000, "://" * 1000), prompt)) <= DETAIL_MAX_BYTES
+        assert time.process_time() - started_at < 3
+
+
+def test_what_the_api_echoes_of_a_prompt_is_masked() -> None:
+    """A sentence of short words does not come back, neither does a number or a password in it."""
+    prompt = "Tell Bob the PIN is 483920 and hunter2"
+    line = redact(f'API Error: 400 invalid content "{prompt}"', (), prompt)
+    assert line.startswith('API Error: 400 invalid content "***')
+    assert not {"Tell", "Bob", "PIN", "483920", "hunter2"} & set(line.replace('"', " ").split())
+    assert redact("bad: 483920; hunter2", (), prompt) == "bad: ***; ***"
+
+
+@pytest.mark.parametrize(
+    ("shared", "expected"), [("ab cd ef gh i", "<*** *** *** *** ***>"), ("ab cd ef gh", "<ab cd ef gh>")]
+)
+def test_runs_of_twelve_characters_are_masked(shared: str, expected: str) -> None:
+    """Twelve characters in a row that the caller wrote are masked word by word, fewer are anybody's."""
+    assert redact(f"<{shared}>", (), f"[{shared}]") == expected
+
+
+def test_a_run_over_several_lines_is_masked() -> None:
+    """A prompt's line breaks do not hide what is shared with it."""
+    assert redact("bad: ab cd ef gh ij kl", (), "ab cd\n  ef gh\r\n\tij kl") == "bad: *** *** *** *** *** ***"
+
+
+@pytest.mark.parametrize("place", [0, 250_000, 500_000, 750_000, 999_900])
+def test_a_long_run_is_found_anywhere_in_a_long_prompt(place: int) -> None:
+    """Of a prompt of a megabyte no part is left out."""
+    filling = "".join(f"{number:x} " for number in range(200_000))[:1_000_000]
+    secret = "my cat is at no 9 in the old mill by the sea, ask for Al"
+    prompt = f"{filling[:place]}{secret}{filling[place:]}"
+    assert not {"cat", "mill", "sea,", "Al"} & set(redact(f"bad: {secret}", (), prompt).split())
+
+
+def test_further_private_texts() -> None:
+    """System prompts are masked as the prompt is."""
+    line = redact("no launchcode, no hideaway, no doorstep", (), ("the launchcode", "the hideaway"))
+    assert line == "no ***, no ***, no doorstep"
+
+
+@pytest.mark.parametrize("control", ["\x00", "\x1b", "\b", "\x07", "\x7f", "\x9b", "\u202e", "\u200b", "\x1b[1;31m"])
+def test_control_characters_are_left_out(control: str) -> None:
+    """What moves a terminal's cursor, colours it, turns a line around or is not seen at all is left out."""
+    assert redact(f"{control}a{control}b {control} c{control}", ()) == "ab c"
+
+
+@pytest.mark.parametrize("control", ["\x00", "\u200b"])
+def test_a_control_character_does_not_hide_a_secret(control: str) -> None:
+    """A secret with something invisible inside is still masked."""
+    assert redact(f"a hunter2{control}-hunter2 b", ["hunter2-hunter2"]) == "a *** b"
+
+
+def test_a_secret_of_several_lines_is_masked() -> None:
+    """A secret is found although the breaks in it have become blanks."""
+    assert redact("got a: one\nb: two!", ["a: one\nb: two"]) == "got ***!"
+
+
+def test_the_longer_secret_is_masked_first() -> None:
+    """A secret that is the beginning of another leaves nothing of the other."""
+    assert redact("got secret-and-more", ["secret", "secret-and-more"]) == "got ***"
+
+
+SECRET = "abcdefgh-ijklmnop-qrstuvwx"
+
+
+@pytest.mark.parametrize("kept", [8, 12, 25])
+def test_a_part_of_a_secret_at_either_end_is_masked(kept: int) -> None:
+    """A text that was cut inside a secret shows nothing of it."""
+    assert redact(f"{SECRET[-kept:]} rest", [SECRET]) == "*** rest"
+    assert redact(f"rest {SECRET[:kept]}", [SECRET]) == "rest ***"
+
+
+@pytest.mark.parametrize("blanks", [0, 6000])
+@pytest.mark.parametrize("secret", [KEY, f"bearer {JWT}", "nats://user:passw0rd@h", SEED])
+def test_no_part_of_a_secret_is_left_where_a_text_is_cut(secret: str, blanks: int) -> None:
+    """Wherever in a long text the reading ends, also where blanks have become few, no piece of a secret shows."""
+    for at in range(8192 - len(secret) - 2, 8194, 3):
+        text = f"{' ' * blanks}{'x ' * 5000}"[:at] + f" {secret} " + "y" * 5000
+        line = redact(text, ())
+        assert not [part for part in ("sk-ant", "eyJ", "user", "passw", SEED[:5]) if part in line]
+
+
+def test_half_a_character_is_no_defect() -> None:
+    """A text that cannot be encoded gives a line that can."""
+    assert redact("a \ud83d b", ()) == "a ? b"

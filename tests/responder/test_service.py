@@ -242,7 +242,7 @@ async def test_a_stop_answers_all_that_waits_and_all_that_runs(runner: Runner, t
     """When the responder stops at once, what waits was not executed, what runs is ended, and each gets its reply."""
     service = make_service(tmp_path, runner, WAIT.format(folder=tmp_path), slots=Slots(1, 5))
     tasks = await busy(service, tmp_path, 4)
-    service.slots.close_backlog()
+    service.slots.close()
     runner.stop_all()
     replies = await asyncio.gather(*tasks)
     failures = [reply for reply in replies if isinstance(reply, ExecuteFailure)]

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from contract import mask_servers
 from responder.arguments import OPT_INS
-from responder.settings import ResponderSettings, SettingsError, host_environment, load_settings, mask_user_info
+from responder.settings import ResponderSettings, SettingsError, host_environment, load_settings
 
 CANARY = "canary-5f1c9"
 
@@ -166,7 +167,7 @@ def test_what_cannot_be_used_is_refused_by_name(name: str, value: Any) -> None:
     assert refusal_of(**{name: value}).startswith(f"{name}: ")
 
 
-@pytest.mark.parametrize(("name", "value"), [case for case in REFUSED if case[0] != "slotz"])
+@pytest.mark.parametrize(("name", "value"), [case for case in REFUSED if case[0] != "slotz" and case[1]])
 def test_variables_are_checked_like_options(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     """A value from the environment has the same bounds."""
     monkeypatch.setenv(f"CLAUDE_RESPONDER_{name.upper()}", value)
@@ -199,6 +200,27 @@ def test_a_root_has_to_be_a_directory(root: str) -> None:
     assert "is not the absolute path of a directory" in refusal_of(cwd_roots=root)
 
 
+@pytest.mark.parametrize("scratch", ["/no/such/directory", "/etc/passwd", "/bin/sh", "/etc/passwd/x", "no-such"])
+def test_scratch_has_to_be_a_directory(scratch: str) -> None:
+    """Where no directory can be made, the responder does not start: each of its runs would fail."""
+    assert refusal_of(scratch=scratch).startswith(f"scratch: {scratch!r} is not a directory in which this user can")
+
+
+def test_scratch_has_to_be_writable() -> None:
+    """A scratch directory that belongs to others is refused at the start."""
+    user = os.geteuid()
+    os.seteuid(user or 65534)
+    try:
+        assert refusal_of(scratch="/").startswith("scratch: '/' is not a directory in which this user can")
+    finally:
+        os.seteuid(user)
+
+
+def test_a_scratch_directory_that_can_be_used(tmp_path: Path) -> None:
+    """A directory of this user's is taken."""
+    assert load_settings({"scratch": tmp_path}).scratch == tmp_path
+
+
 @pytest.mark.parametrize("url", ["nats://127.0.0.1:1", "localhost:4222", "nats://[::1]:4222", "127.0.0.1"])
 def test_embedded_on_loopback(url: str) -> None:
     """A server of the responder's own goes with a loopback address."""
@@ -206,7 +228,7 @@ def test_embedded_on_loopback(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["nats://10.0.0.1:4222", "nats://127.0.0.1:1,nats://127.0.0.1:2", "nats://nats", "", "nats://127.0.0.1.evil"]
+    "url", ["nats://10.0.0.1:4222", "nats://127.0.0.1:1,nats://127.0.0.1:2", "nats://nats", "nats://127.0.0.1.evil"]
 )
 def test_embedded_elsewhere_is_refused(url: str) -> None:
     """A server of the responder's own listens on loopback only, so any other address is a mistake."""
@@ -227,7 +249,7 @@ def test_embedded_elsewhere_is_refused(url: str) -> None:
 )
 def test_user_info_is_masked(url: str, shown: str) -> None:
     """An address is shown without its user, password or token."""
-    assert mask_user_info(url) == shown
+    assert mask_servers(url) == shown
 
 
 def test_settings_are_shown_masked() -> None:
@@ -285,3 +307,27 @@ def test_the_hosts_environment_is_a_copy() -> None:
     """What is done to the copy is not done to the process."""
     host_environment()["CANARY_5F1C9"] = "x"
     assert "CANARY_5F1C9" not in os.environ
+
+
+def test_an_empty_variable_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty variable, as deployment files leave them, means the default."""
+    for name in ("NATS_URL", "CLAUDE_RESPONDER_SLOTS", "CLAUDE_RESPONDER_CLI", "CLAUDE_RESPONDER_ALLOW"):
+        monkeypatch.setenv(name, "")
+    settings = load_settings({})
+    assert (settings.servers, settings.slots, settings.cli, settings.allow) == (["nats://127.0.0.1:4222"], 5, None, ())
+
+
+@pytest.mark.parametrize("url", [",", " , ", "http://host", "nats://127.0.0.1:bad", "nats://user:p/w@host"])
+def test_what_is_no_nats_server_is_refused(url: str) -> None:
+    """An address that cannot be used is refused at the start, without its text."""
+    assert refusal_of(nats_url=url).startswith("nats_url: ")
+    assert "p/w" not in refusal_of(nats_url=url)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("timeout_max_s", "inf"), ("timeout_max_s", "59"), ("max_budget_usd", "inf"), ("max_budget_usd", "1e-10")],
+)
+def test_numbers_that_could_not_be_used_later_are_refused(name: str, value: str) -> None:
+    """No number is accepted that would fail, or refuse every request, once it is used."""
+    assert refusal_of(**{name: value}).startswith(f"{name}: ")

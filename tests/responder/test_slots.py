@@ -166,7 +166,7 @@ async def test_a_refusal_says_when_to_come_back() -> None:
         with pytest.raises(BacklogFullError) as caught:
             await slots.take(in_s(LONG_S))
         pauses.append(caught.value.retry_after_ms)
-        slots.close_backlog()
+        slots.close()
         await asyncio.gather(*tasks, return_exceptions=True)
         held.close()
     assert 100 <= pauses[0] < pauses[1] <= 30_000
@@ -271,7 +271,7 @@ async def test_closing_gives_up_on_all_that_waits() -> None:
     slots = Slots(1, 5)
     held = await take_all(slots)
     tasks = [await waiting(slots) for _ in range(3)]
-    slots.close_backlog()
+    slots.close()
     for task in tasks:
         with pytest.raises(BacklogClosedError):
             await task
@@ -286,7 +286,7 @@ async def test_closing_spares_the_slot_that_was_just_handed_over() -> None:
     held = await take_all(slots)
     first, second = await waiting(slots), await waiting(slots)
     held.close()
-    slots.close_backlog()
+    slots.close()
     with await first:
         assert slots.in_flight == 1
     with pytest.raises(BacklogClosedError):
@@ -299,7 +299,7 @@ async def test_closing_and_cancelling_together() -> None:
     slots = Slots(1, 5)
     held = await take_all(slots)
     task = await waiting(slots)
-    slots.close_backlog()
+    slots.close()
     task.cancel()
     await asyncio.wait([task])
     held.close()
@@ -308,7 +308,7 @@ async def test_closing_and_cancelling_together() -> None:
 
 async def test_closing_an_empty_backlog() -> None:
     """With nobody waiting there is nothing to give up on."""
-    Slots(1, 5).close_backlog()
+    Slots(1, 5).close()
 
 
 async def test_a_repr_for_the_person_on_call() -> None:
@@ -316,3 +316,12 @@ async def test_a_repr_for_the_person_on_call() -> None:
     slots = Slots(2, 5)
     with await slots.take(in_s(LONG_S)):
         assert repr(slots) == "<Slots 1/2 busy, 0 waiting>"
+
+
+async def test_a_closed_backlog_takes_nobody_more() -> None:
+    """What comes after the close is told so at once, also while a slot is free: it would only be ended again."""
+    slots = Slots(1, 10)
+    slots.close()
+    with pytest.raises(BacklogClosedError):
+        await slots.take(asyncio.get_running_loop().time() + 60)
+    assert slots.in_flight == 0

@@ -49,8 +49,6 @@ class Crowd:
                 self.held.pop(self.random.randrange(len(self.held))).__exit__(None, None, None)
             elif chance < 0.95 and self.asking:
                 self.random.choice(self.asking).cancel()
-            elif chance < 0.97:
-                self.slots.close_backlog()
         for _ in range(self.random.choice((0, 1, 1, 3))):
             await asyncio.sleep(0)
         for task in [task for task in self.asking if task.done()]:
@@ -68,7 +66,7 @@ class Crowd:
 
 @pytest.mark.parametrize("seed", range(40))
 async def test_no_slot_is_lost_and_none_is_made_up(seed: int) -> None:
-    """After takes, returns, deadlines, cancellations and closings in any order the counts are those of the start."""
+    """After takes, returns, deadlines and cancellations in any order the counts are those of the start."""
     chance = random.Random(seed)  # noqa: S311 # an order of events, no secret
     count, backlog_max = chance.choice(((1, 0), (1, 1), (1, 4), (3, 3), (5, 100)))
     crowd = Crowd(Slots(count, backlog_max), chance)

@@ -1,13 +1,22 @@
 """Where a run works: what gets in, what does not, and what is left."""
 
+import contextlib
 import os
+import signal
 import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from contract import ErrorCode, RequestError
+from responder.child import ChildStartError
+from responder.removal import Removals
 from responder.working_directory import WorkingDirectories
+from tests.responder.test_removal import descriptors_left, make_deep
 
 CANARY = "canary-5f1c9"
 
@@ -47,6 +56,10 @@ def resolved(path: str) -> Path:
 
 def is_there(path: str) -> bool:
     return os.access(path, os.F_OK)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
 
 
 def open_descriptors() -> set[str]:
@@ -292,3 +305,133 @@ async def test_no_descriptor_is_left(roots: WorkingDirectories) -> None:
         except RequestError:
             continue
     assert open_descriptors() == before
+
+
+async def test_a_deep_tree_is_removed(tmp_path: Path) -> None:
+    """A run that has nested thousands of directories has succeeded all the same, and they go."""
+    async with WorkingDirectories([], tmp_path, Removals(wait_s=60)).enter(None) as path:
+        make_deep(Path(path) / "deep")
+    assert not is_there(path)
+
+
+async def test_a_removal_that_takes_long_goes_on_behind_the_reply(tmp_path: Path) -> None:
+    """A run's end waits a bounded time for its directory's removal, which goes on until the responder's end."""
+    removals = Removals(wait_s=0.01)
+    directories = WorkingDirectories([], tmp_path, removals)
+    gate = threading.Event()
+    try:
+        for _ in range(2):
+            removals.begin(gate.wait)
+        async with directories.enter(None) as path:
+            (Path(path) / "file").touch()
+        assert is_there(path)
+    finally:
+        gate.set()
+    await directories.close()
+    assert not is_there(path)
+
+
+async def test_no_thread_removes_what_is_empty(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A run that left nothing costs no thread, and one that has removed its directory itself costs none either."""
+    removals = Removals()
+    await removals.close()
+    directories = WorkingDirectories([], tmp_path, removals)
+    async with directories.enter(None) as path, directories.enter(None) as other:
+        resolved(other).rmdir()
+    assert not is_there(path)
+    assert caplog.messages == []
+
+
+async def test_without_scratch_the_run_does_not_start(tmp_path: Path) -> None:
+    """A scratch directory that has gone since the start is a run that could not be started, with the reason."""
+    directories = WorkingDirectories([], tmp_path / CANARY)
+    with pytest.raises(ChildStartError) as caught:
+        async with directories.enter(None):
+            pass
+    assert str(caught.value) == f"no working directory can be made: {os.strerror(2)}"
+
+
+async def test_without_a_descriptor_the_run_does_not_start(tmp_path: Path) -> None:
+    """A responder that cannot open a directory it has just made leaves none behind."""
+    directories = WorkingDirectories([], tmp_path)
+    with descriptors_left(0), pytest.raises(ChildStartError, match="Too many open files"):
+        async with directories.enter(None):
+            pass
+    assert names(tmp_path) == []
+
+
+RUNS = """
+import asyncio, sys
+from pathlib import Path
+from responder.working_directory import WorkingDirectories
+
+async def main():
+    async with WorkingDirectories([], Path(sys.argv[1])).enter(None) as path:
+        (Path(path) / "file").touch()
+        print(path, flush=True)
+        sys.stdin.read()
+
+asyncio.run(main())
+"""
+
+
+@contextlib.contextmanager
+def other_responder(scratch: Path) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+    """Have another process with a run in a fresh directory; gives both."""
+    command = [sys.executable, "-c", RUNS, str(scratch)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield process, Path(process.stdout.readline().strip())
+
+
+async def test_what_a_killed_responder_left_is_removed(tmp_path: Path) -> None:
+    """The next responder removes the directories of one that was killed, and none of a live one."""
+    with other_responder(tmp_path) as (process, dead):
+        process.send_signal(signal.SIGKILL)
+    live, starting = WorkingDirectories([], tmp_path), WorkingDirectories([], tmp_path)
+    async with live.enter(None) as path, starting.enter(None) as own:
+        (Path(path) / "file").touch()
+        assert is_there(f"{dead}/file")
+        starting.remove_leftovers()
+        await starting.close()
+        assert not is_there(str(dead))
+        assert is_there(f"{path}/file")
+        assert is_there(own)
+
+
+async def test_a_live_responder_in_another_process_keeps_its_directories(tmp_path: Path) -> None:
+    """A run of another responder on this host is not disturbed by one that starts."""
+    with other_responder(tmp_path) as (process, path):
+        starting = WorkingDirectories([], tmp_path)
+        starting.remove_leftovers()
+        await starting.close()
+        assert is_there(f"{path}/file")
+    assert process.returncode == 0
+    assert names(tmp_path) == []
+
+
+async def test_only_leftovers_are_removed(tmp_path: Path) -> None:
+    """What has another name, is a link, or is another user's, stays."""
+    kept = [tmp_path / name for name in ("claude-responder-run-notes", "run", "xclaude-responder-run-abcd1234")]
+    for path in kept:
+        path.mkdir()
+        (path / "file").touch()
+    link = tmp_path / "claude-responder-run-abcd1234"
+    link.symlink_to(kept[0])
+    if os.geteuid() == 0:
+        kept.append(tmp_path / "claude-responder-run-theirs00")
+        kept[-1].mkdir()
+        os.chown(kept[-1], 65534, 65534)
+    directories = WorkingDirectories([], tmp_path)
+    directories.remove_leftovers()
+    await directories.close()
+    assert names(tmp_path) == sorted(path.name for path in (*kept, link))
+    assert (kept[0] / "file").exists()
+
+
+async def test_leftovers_that_cannot_be_looked_for(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A scratch directory that has gone is said, and the responder starts."""
+    directories = WorkingDirectories([], tmp_path / CANARY)
+    directories.remove_leftovers()
+    await directories.close()
+    assert caplog.messages == [f"leftover working directories cannot be looked for: {os.strerror(2)}"]
