@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from contract.codes import ErrorCode
 from contract.request import RequestError
@@ -19,7 +19,7 @@ class HealthRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    deep: bool = False
+    deep: bool = Field(default=False, strict=True)
 
     def to_bytes(self) -> bytes:
         """Give the JSON that travels."""

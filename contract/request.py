@@ -170,7 +170,7 @@ def _check_limits(request: ExecuteRequest, limits: RequestLimits) -> None:
     if request.timeout_ms > limits.timeout_max_ms:
         raise RequestError(
             ErrorCode.INVALID_REQUEST,
-            f"request refused: timeout_ms is {request.timeout_ms}, the limit is {limits.timeout_max_ms}",
+            f"request refused: timeout_ms is too long, the limit is {limits.timeout_max_ms}",
         )
     if not request.prompt.strip():
         raise RequestError(ErrorCode.INVALID_REQUEST, "request refused: the prompt is empty")

@@ -30,6 +30,9 @@ def schema_text(model: type[BaseModel]) -> str:
         # The alias is accepted, one of the two: pydantic shows only the first name.
         schema["properties"]["timeout"] = {**schema["properties"]["timeout_ms"], "description": "alias of timeout_ms"}
         schema["not"] = {"required": ["timeout", "timeout_ms"]}
+    if "success" in schema["properties"]:
+        # It has a default for us, who write it, and tells the reader which of the two shapes it is.
+        schema["required"] = sorted({*schema["required"], "success"})
     return json.dumps(schema, indent=2, sort_keys=True) + "\n"
 
 

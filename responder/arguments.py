@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from contract import ErrorCode, RequestError
 
@@ -220,10 +221,16 @@ class Arguments:
     argv: tuple[str, ...]
     output_format: str
 
+    @property
+    def private(self) -> tuple[str, ...]:
+        """The caller's own texts among them, which no error may repeat."""
+        prompts = ("--system-prompt", "--append-system-prompt")
+        return tuple(value for name, value in pairwise(self.argv) if name in prompts)
+
 
 def _describe(arg: str) -> str:
     """Name an argument that is not in the table, if it looks like a flag; a value is never shown."""
-    if re.fullmatch(r"--?[A-Za-z][A-Za-z0-9-]{0,40}", arg):
+    if re.fullmatch(r"-[A-Za-z]|--[a-z][A-Za-z-]{0,40}", arg):
         return arg
     return "an argument that is no flag" if not arg.startswith("-") else "a flag"
 

@@ -179,9 +179,10 @@ def _said(seen: Observation) -> str:
 
 def _ended_badly(seen: Observation, document: Document | None) -> Failure:
     status = seen.exit_status or 0
+    # A shell around the CLI tells a signal as 128 and its number.
     number = -status if status < 0 else status - _SIGNAL_BASE
-    if number in _KILLING_SIGNALS:
-        name = signal.Signals(number).name
+    if status < 0 or number in _KILLING_SIGNALS:
+        name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
         return _failure(ErrorCode.CLI_KILLED, f"the CLI was killed by {name}, not by the responder", document=document)
     message = f"the CLI ended with status {status}"
     return _failure(ErrorCode.CLI_ERROR, message, detail=_said(seen), document=document)

@@ -134,7 +134,8 @@ class Service:
         except BacklogClosedError:
             message = "the responder stops and has not started the request"
             return self.answers.refusal(job.request_id, ErrorCode.STOPPING, message, wait_s=now() - arrived_at)
-        return self.answers.outcome(job.request_id, outcome, job.prompt, seen.duration_s, wait_s)
+        private = (job.prompt, *job.arguments.private)
+        return self.answers.outcome(job.request_id, outcome, private, seen.duration_s, wait_s)
 
     async def _reply(self, incoming: Incoming, progress: Progress) -> ExecuteReply:
         try:

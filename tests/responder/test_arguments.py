@@ -204,3 +204,10 @@ def test_transcripts_are_kept_only_where_requests_may_read_them(allowed: str) ->
     policy = ArgumentPolicy(allow=frozenset([allowed]))
     assert policy.arguments([]).argv == (*HEAD, *FORCED)
     assert policy.arguments(["--no-session-persistence"]).argv == (*HEAD, "--no-session-persistence", *FORCED)
+
+
+def test_the_callers_own_texts_are_told() -> None:
+    """What a request says in system prompts is known, for errors not to repeat it."""
+    arguments = SAFE.arguments(["--system-prompt", "be brief", "--model", "m", "--append-system-prompt=and kind"])
+    assert arguments.private == ("be brief", "and kind")
+    assert SAFE.arguments(None).private == ()

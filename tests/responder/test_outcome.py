@@ -335,3 +335,11 @@ def test_the_end_of_a_long_stderr_begins_with_a_whole_word(stderr: bytes, detail
     assert outcome.detail.startswith(detail)
     assert ("half-a-secret" in outcome.detail) is ("half-a-secret" in detail)
     assert bool(outcome.detail) is bool(detail)
+
+
+@pytest.mark.parametrize("number", [3, 4, 5, 6, 8, 9, 11, 15, 24, 31, 40])
+def test_any_signal_is_a_kill(number: int) -> None:
+    """Whatever signal ends the CLI, and nobody of ours sent it, it is told as killed, and may be tried again."""
+    outcome = classify(Observation(exit_status=-number), "json")
+    assert isinstance(outcome, Failure)
+    assert (outcome.code, outcome.retryable, outcome.executed) == (ErrorCode.CLI_KILLED, True, True)
