@@ -1,4 +1,4 @@
-"""The provider a worker plugs in: the interface of the seed's executor, over NATS."""
+"""The provider a worker plugs in: prompt, arguments and directory in, what the CLI printed out."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -8,7 +8,7 @@ from requester.requester import Requester
 
 
 class Executor(Protocol):
-    """Runs the CLI and gives what it printed. Source: the seed's `IClaudeExecutor`."""
+    """Runs the CLI and gives what it printed, wherever and however it does so."""
 
     async def execute(self, prompt: str, args: Sequence[str] | None = None, cwd: str | None = None) -> str:
         """Run the CLI once."""
@@ -19,8 +19,8 @@ class ClaudeCLIProvider:
 
     Args:
         requester: Belongs to the caller then and is not closed here; None makes one from the environment.
-        args: The CLI's flags where a call names none; None for its headless mode with JSON output. The seed's own,
-            `--dangerously-skip-permissions` among them, only where the responders' operator allows them.
+        args: The CLI's flags where a call names none; None for its headless mode with JSON output. Some, such as
+            `--dangerously-skip-permissions`, only where the responders' operator allows them.
         timeout: Seconds each request may take; None for the settings' `timeout_s`.
     """
 
@@ -57,7 +57,7 @@ class ClaudeCLIProvider:
         )
 
     async def execute(self, prompt: str, args: Sequence[str] | None = None, cwd: str | None = None) -> str:
-        """Run the CLI once and give what it printed, to the byte, as the seed's executor does.
+        """Run the CLI once and give what it printed, to the byte.
 
         Raises:
             RequesterError: Why there is nothing.

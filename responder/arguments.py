@@ -14,7 +14,6 @@ from itertools import pairwise
 from contract import ErrorCode, RequestError
 
 DEFAULT_ARGS = ("-p", "--output-format", "json")
-SEED_FLAG = "--dangerously-skip-permissions"
 _VALUE_MAX_BYTES = 8 * 1024
 _SCHEMA_MAX_BYTES = 32 * 1024
 # What no request can change: settings come from the operator's home and never from the working directory, where hooks
@@ -102,7 +101,7 @@ FLAGS: tuple[Flag, ...] = (
     Flag("--permission-mode", "mode", _one_of(*_PERMISSION_MODES, *_PERMISSION_MODES_OPT_IN)),
     Flag("--bare"),
     Flag("--safe-mode"),
-    Flag(SEED_FLAG, opt_in=True),
+    Flag("--dangerously-skip-permissions", opt_in=True),
     Flag("--allowedTools", "tools", opt_in=True),
     Flag("--resume", "session UUID", _UUID, opt_in=True),
     Flag("--continue", opt_in=True),

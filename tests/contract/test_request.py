@@ -38,7 +38,7 @@ def test_every_key_is_read() -> None:
 
 
 def test_timeout_is_an_alias() -> None:
-    """The seed's `timeout` is read as `timeout_ms`, in milliseconds."""
+    """The short name `timeout` is read as `timeout_ms`, in milliseconds."""
     assert parse({"prompt": "p", "timeout": 1234}).timeout_ms == 1234
 
 

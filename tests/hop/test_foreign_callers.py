@@ -13,7 +13,7 @@ from tests.support.responder_process import ROOT
 
 
 async def test_the_request_is_what_the_protocol_says(fleet: Fleet, caller: RawCaller, api: StubAPI) -> None:
-    """A raw nats-py request with the seed's `timeout` gets its reply; a header of its own changes nothing."""
+    """A raw nats-py request with `timeout` in milliseconds gets its reply; a header of its own changes nothing."""
     api.use(Script(rules=(Rule(echo=True),)))
     await fleet.start("r1")
     reply = await caller.ask(prompt="hi", id="job-17", timeout=60_000, headers={"Status": "503", "X-Mine": "1"})

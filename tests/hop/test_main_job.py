@@ -132,10 +132,8 @@ async def test_a_responder_that_comes_later_answers(fleet: Fleet, ask: Requester
     assert reply.attempts > 1
 
 
-async def test_the_seeds_arguments_work_where_the_operator_allows_them(
-    fleet: Fleet, api: StubAPI, ask: Requester
-) -> None:
-    """The provider of the seed asks with its own arguments, after a health check."""
+async def test_the_provider_asks_with_what_the_operator_allows(fleet: Fleet, api: StubAPI, ask: Requester) -> None:
+    """The provider asks with the far-reaching flag where the operator allows it, after a health check."""
     api.use(Script(rules=(Rule(text="done"),)))
     await fleet.start("r1", CLAUDE_RESPONDER_ALLOW=SKIP)
     args = ["-p", "--print", "--output-format", "json", SKIP]

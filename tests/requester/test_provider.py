@@ -31,7 +31,7 @@ class FakeRequesterHost:
 
 
 async def test_it_is_an_executor() -> None:
-    """The provider is the seed's executor: prompt, arguments and directory in, what the CLI printed out."""
+    """The provider is an executor: prompt, arguments and directory in, what the CLI printed out."""
     host = FakeRequesterHost({})
     executor: Executor = host.provider
     assert host.provider.name == "claude-cli"
@@ -46,13 +46,13 @@ async def test_it_is_an_executor() -> None:
 
 async def test_default_arguments() -> None:
     """Arguments are the constructor's where a call names none, and none by default."""
-    plain, seed = FakeRequesterHost({}), FakeRequesterHost({}, args=["-p", "--output-format", "json"], timeout=3)
+    plain, with_args = FakeRequesterHost({}), FakeRequesterHost({}, args=["-p", "--output-format", "json"], timeout=3)
     await plain.provider.execute("2+2?")
-    await seed.provider.execute("2+2?")
-    await seed.provider.execute("2+2?", [])
+    await with_args.provider.execute("2+2?")
+    await with_args.provider.execute("2+2?", [])
     assert "args" not in plain.connection.published[0]
-    assert [request["args"] for request in seed.connection.published] == [["-p", "--output-format", "json"], []]
-    assert seed.connection.published[0]["timeout_ms"] <= 3000
+    assert [request["args"] for request in with_args.connection.published] == [["-p", "--output-format", "json"], []]
+    assert with_args.connection.published[0]["timeout_ms"] <= 3000
 
 
 async def test_initialize_when_all_is_well() -> None:
