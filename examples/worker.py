@@ -12,4 +12,4 @@ async def main(prompt: str) -> None:
     print(reply.text)
 
 
-asyncio.run(main(sys.argv[1]))
+asyncio.run(main(" ".join(sys.argv[1:]) or "Name one prime number."))

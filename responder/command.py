@@ -23,7 +23,12 @@ from responder.serve import ServeError, serve
 from responder.settings import ENV_PREFIX, ResponderSettings, SettingsError, host_environment, load_settings
 from telemetry import TelemetryError, configure, traces_endpoint
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Runs the Claude CLI for requesters over NATS.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Runs the Claude CLI for requesters over NATS.",
+)
 _EXPECTED = (SettingsError, ServeError, LinkError, EmbeddedServerError, TelemetryError)
 _ALL = tuple(ResponderSettings.model_fields)
 # What the other commands look at: `health --name ID` would ask anyone, and `policy --slots 3` change nothing.
@@ -137,9 +142,14 @@ def _stub_api(
     script: Annotated[Path | None, typer.Option(help="JSON file that says what to answer")] = None,
 ) -> None:
     """Run a stub of the Messages API on loopback, to test workers without a credential and without cost."""
-    # aiohttp, which nothing else of the responder needs.
-    from responder.stub_api.__main__ import main as run_stub  # noqa: PLC0415
-
+    try:
+        # aiohttp, which nothing else of the responder needs.
+        from responder.stub_api.__main__ import main as run_stub  # noqa: PLC0415
+    except ImportError:
+        Console(stderr=True, soft_wrap=True, markup=False).print(
+            "claude-responder: the stub needs aiohttp: install claude-nats with [responder]"
+        )
+        raise typer.Exit(1) from None
     raise typer.Exit(run_stub(["--port", str(port), *(["--script", str(script)] if script else [])]))
 
 

@@ -8,9 +8,10 @@ const timeoutMs = 120_000;
 // Wait a little longer than the run may take: the responder's own "timeout" reply says more than silence.
 const patienceMs = timeoutMs + 10_000;
 const prompt = process.argv[2] ?? "Name one prime number.";
-const nats = await connect({ servers: process.env.NATS_URL ?? "nats://127.0.0.1:4222" });
+let nats;
 
 try {
+  nats = await connect({ servers: process.env.NATS_URL ?? "nats://127.0.0.1:4222" });
   const request = JSON.stringify({ prompt, timeout_ms: timeoutMs });
   const message = await nats.request("claude.cli.execute", request, { timeout: patienceMs });
   const reply = message.json();
@@ -27,11 +28,12 @@ try {
   }
 } catch (error) {
   const reasons = {
+    [ErrorCode.ConnectionRefused]: "NATS cannot be reached",
     [ErrorCode.NoResponders]: "no responder is running (claude-responder serve)",
     [ErrorCode.Timeout]: `no reply within ${patienceMs} ms`,
   };
   console.error(reasons[error.code] ?? error.message);
   process.exitCode = 1;
 } finally {
-  await nats.close();
+  await nats?.close();
 }
