@@ -202,6 +202,10 @@ class Link:
         """Close the connection; what has not been sent is lost."""
         if self._watching is not None:
             self._watching.cancel()
+        if not self._client.is_connected:
+            # nats-py would write it to the closed socket, which raises a TypeError on Python 3.13.
+            self._client._pending.clear()  # noqa: SLF001 # there is no public way
+            self._client._pending_data_size = 0  # noqa: SLF001 # the same
         with contextlib.suppress(Error, OSError, TimeoutError):
             async with asyncio.timeout(_CLOSE_TIMEOUT_S):
                 await self._client.close()

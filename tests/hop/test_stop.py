@@ -105,7 +105,7 @@ async def test_replies_that_nats_cannot_take_are_not_called_drained(fleet: Fleet
         await client.close()
     assert await asyncio.wait_for(responder.wait(), 30) == 1
     assert any("may not have been sent" in line for line in responder.log), responder.log
-    assert not [line for line in responder.log if line.endswith("drained") or "Traceback" in line]
+    assert not [line for line in responder.log if line.endswith("drained") or "Traceback" in line], responder.log
 
 
 @pytest.mark.parametrize("tool_runs", [False, True])
