@@ -169,11 +169,12 @@ class Link:
         after all that the server had sent before it saw the UNSUB.
         """
         subscriptions = [membership.subscription for membership in memberships]
-        with contextlib.suppress(Error, LinkError):
-            for subscription in subscriptions:
-                # The public calls also remove the subscription here, and with it what still arrives.
-                await self._client._send_unsubscribe(subscription._id)  # noqa: SLF001 # see above
-            await self.barrier()
+        if self._client.is_connected:
+            with contextlib.suppress(Error, LinkError):
+                for subscription in subscriptions:
+                    # The public calls also remove the subscription here, and with it what still arrives.
+                    await self._client._send_unsubscribe(subscription._id)  # noqa: SLF001 # see above
+                await self.barrier()
         for subscription in subscriptions:
             await subscription._pending_queue.join()  # noqa: SLF001 # nats-py has no public way to wait for it
             with contextlib.suppress(Error):
@@ -187,12 +188,15 @@ class Link:
     async def wait_until_sent(self) -> None:
         """Wait until the server has all that was published, on whichever connection comes back.
 
+        Returns at once when there is no connection and nothing to send.
+
         Raises:
             LinkError: The connection is closed for good.
         """
-        while True:
+        while self._client.is_connected or self._client.pending_data_size:
             try:
-                return await self.barrier()
+                await self.barrier()
+                return
             except LinkError:
                 if self._client.is_closed:
                     raise

@@ -108,6 +108,18 @@ async def test_replies_that_nats_cannot_take_are_not_called_drained(fleet: Fleet
     assert not [line for line in responder.log if line.endswith("drained") or "Traceback" in line], responder.log
 
 
+async def test_an_idle_responder_does_not_wait_for_nats_to_come_back(fleet: Fleet, tmp_path: Path) -> None:
+    """A drain with nothing to send ends at once with status 0, also while NATS is away."""
+    (tmp_path / "other").mkdir()
+    async with AsyncExitStack() as stack:
+        url = await stack.enter_async_context(nats_server(tmp_path / "other"))
+        responder = await fleet.start("r9", "--drain-grace-s", "300", cli="/bin/true", NATS_URL=url)
+    await responder.wait_until_said("disconnected")
+    responder.signal(signal.SIGTERM)
+    assert await asyncio.wait_for(responder.wait(), 30) == 0
+    await responder.wait_until_said("drained")
+
+
 @pytest.mark.parametrize("tool_runs", [False, True])
 async def test_a_killed_responder_takes_its_clis_with_it(
     fleet: Fleet, caller: RawCaller, api: StubAPI, tool_runs: bool
