@@ -25,6 +25,7 @@ from responder.sweep import Sweeper, become_subreaper
 _log = logging.getLogger(__name__)
 # Killing takes milliseconds and a sweep three seconds at most; the rest is for sending the last replies.
 _FORCED_STOP_MAX_S = 8.0
+_LOOK_EVERY_S = 0.01
 # Three for each run; the usual soft limit of 1024 is not enough for many slots.
 _OPEN_FILES = 65_536
 
@@ -110,6 +111,8 @@ def _require_cli(settings: ResponderSettings) -> None:
 async def watchdog(mark: str, sweeper: Sweeper) -> AsyncIterator[Child]:
     """Have a process that ends what carries the mark if this one is killed, as long as the context lasts.
 
+    It is armed from the start on: until then the death signal would end it too.
+
     Raises:
         ServeError: It cannot be started.
     """
@@ -122,10 +125,18 @@ async def watchdog(mark: str, sweeper: Sweeper) -> AsyncIterator[Child]:
     sweeper.register_other(child.pid)
     with contextlib.closing(child):
         try:
+            await _wait_until_armed(child)
             yield child
         finally:
             child.send_signal(signal.SIGTERM)
             await child.wait()
+
+
+async def _wait_until_armed(child: Child) -> None:
+    for_ever: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    while not child.output_bytes():
+        if await child.wait_or(for_ever, _LOOK_EVERY_S):
+            raise ServeError("the watchdog ended at once")
 
 
 async def _connect(settings: ResponderSettings, signals: Signals) -> Link | None:

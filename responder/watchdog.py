@@ -22,13 +22,15 @@ _LOOK_EVERY_S = 0.05
 
 
 def main(argv: list[str]) -> int:
-    """Wait for the end of a process, then kill what carries a mark.
+    """Wait for the end of a process, then kill what carries a mark; says `armed` once it ignores the death signal.
 
     Args:
         argv: The process id, and the mark's value.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it comes when the responder dies, and is not meant for this
     pid, mark = int(argv[0]), argv[1]
+    sys.stdout.write("armed\n")
+    sys.stdout.flush()
     _wait_for_end(pid)
     ended_at = time.monotonic()
     while (marked := _marked(mark)) and time.monotonic() < ended_at + _GIVE_UP_S:

@@ -11,6 +11,8 @@ import pytest
 
 from contract import new_ulid
 from responder.child import Child
+from responder.serve import watchdog
+from responder.sweep import Sweeper
 from responder.watchdog import RESPONDER_VARIABLE
 from tests.responder.shell import ENV, is_running, pid_in, shell
 from tests.support.conditions import wait_until
@@ -104,3 +106,12 @@ def _ignores_sigint(pid: int) -> bool:
     status = (Path("/proc") / str(pid) / "status").read_text()
     ignored = next(int(line.split()[1], 16) for line in status.splitlines() if line.startswith("SigIgn"))
     return bool(ignored >> (signal.SIGINT - 1) & 1)
+
+
+async def test_it_is_armed_before_the_responder_goes_on() -> None:
+    """The responder goes on only when the signal of its own death would no longer end its watchdog."""
+    for_ever: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    async with watchdog(new_ulid(), Sweeper()) as child:
+        os.kill(child.pid, signal.SIGINT)
+        assert not await child.wait_or(for_ever, 0.3)
+    assert child.has_exited
