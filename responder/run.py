@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from responder.child import Child, ChildNotFoundError, ChildStartError
+from responder.child import OUTPUT_MAX_BYTES, Child, ChildNotFoundError, ChildStartError
 from responder.sweep import MARK_VARIABLE, Sweeper, end_child
 
 _OUTPUT_CHECK_S = 0.1
@@ -33,7 +33,7 @@ class RunLimits:
         stop_step_s: Seconds between SIGINT, SIGTERM and SIGKILL.
     """
 
-    output_max_bytes: int = 64 * 1024 * 1024
+    output_max_bytes: int = OUTPUT_MAX_BYTES
     stderr_kept_bytes: int = 16 * 1024
     stop_step_s: float = 2.0
 

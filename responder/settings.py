@@ -26,6 +26,7 @@ from contract import (
     split_servers,
 )
 from responder.arguments import OPT_INS
+from responder.child import OUTPUT_MAX_BYTES
 
 ENV_PREFIX = "CLAUDE_RESPONDER_"
 _NATS_URL = "NATS_URL"
@@ -68,7 +69,7 @@ class ResponderSettings(BaseSettings):
     subject_prefix: str = Field(DEFAULT_SUBJECT_PREFIX, description="what the fleet's subjects begin with")
     inbox_prefix: str = Field(DEFAULT_INBOX_PREFIX, description="what a reply subject must begin with")
     prompt_max_bytes: int = Field(PROMPT_MAX_BYTES, ge=1, le=PROMPT_MAX_BYTES, description="the largest prompt")
-    output_max_bytes: int = Field(64 * 1024 * 1024, ge=1024, description="the most a run may print")
+    output_max_bytes: int = Field(OUTPUT_MAX_BYTES, ge=1024, description="the most a run may print")
     timeout_max_s: float = Field(
         3600.0,
         ge=60,

@@ -13,6 +13,7 @@ import contextlib
 from collections.abc import Iterator, Mapping
 
 from opentelemetry import trace
+from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, TracerProvider
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -53,25 +54,14 @@ class Tracing:
             "messaging.consumer.group.name": QUEUE_GROUP,
             "messaging.message.body.size": body_size,
         }
-        with self._tracer.start_as_current_span(
-            f"process {subject}",
-            context=_PROPAGATOR.extract(carrier),
-            kind=SpanKind.SERVER,
-            attributes=attributes,
-            record_exception=False,
-            set_status_on_exception=False,
-        ) as span:
+        context = _PROPAGATOR.extract(carrier)
+        with self._span(f"process {subject}", attributes, kind=SpanKind.SERVER, context=context) as span:
             yield span
 
     @contextlib.contextmanager
     def wait_for_slot(self, backlog: int) -> Iterator[None]:
         """Cover the wait for a slot, behind so many others."""
-        with self._tracer.start_as_current_span(
-            "wait for slot",
-            attributes={"claude_cli.backlog.length": backlog},
-            record_exception=False,
-            set_status_on_exception=False,
-        ):
+        with self._span("wait for slot", {"claude_cli.backlog.length": backlog}):
             yield
 
     @contextlib.contextmanager
@@ -82,23 +72,33 @@ class Tracing:
             "gen_ai.provider.name": "anthropic",
             "gen_ai.agent.name": "claude-code",
         }
-        with self._tracer.start_as_current_span(
-            "invoke_agent claude-code", attributes=attributes, record_exception=False, set_status_on_exception=False
-        ) as span:
+        with self._span("invoke_agent claude-code", attributes) as span:
             yield span
 
     @contextlib.contextmanager
     def cli_process(self, executable: str, start_type: str) -> Iterator[Span]:
         """Cover the CLI's process; `start_type` says how it came to be."""
         attributes = {"process.executable.name": executable, "claude_cli.start.type": start_type}
-        with self._tracer.start_as_current_span(
-            "claude",
-            kind=SpanKind.CLIENT,
+        with self._span("claude", attributes, kind=SpanKind.CLIENT) as span:
+            yield span
+
+    def _span(
+        self,
+        name: str,
+        attributes: Mapping[str, str | int],
+        *,
+        kind: SpanKind = SpanKind.INTERNAL,
+        context: Context | None = None,
+    ) -> contextlib.AbstractContextManager[Span]:
+        """Start a span on which no exception is written: its text may hold anything."""
+        return self._tracer.start_as_current_span(
+            name,
+            context=context,
+            kind=kind,
             attributes=attributes,
             record_exception=False,
             set_status_on_exception=False,
-        ) as span:
-            yield span
+        )
 
 
 def current_trace_headers() -> dict[str, str]:
