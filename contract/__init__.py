@@ -1,7 +1,25 @@
 """The wire that requester and responder share: shapes, names, codes. No I/O here."""
 
 from contract.codes import CODE_FACTS, CodeFacts, ErrorCode
+from contract.frames import (
+    ATTEND_VERSION,
+    GO_WINDOW_S,
+    HEADER_ATTEND,
+    HEADER_INSTANCE,
+    HEADER_STREAM,
+    Frame,
+    FrameError,
+    FrameKind,
+    is_no_responders,
+    part_headers,
+    read_frame,
+    read_part,
+    session_of,
+    token_of,
+)
 from contract.health import HealthReply, HealthRequest, parse_health_request
+from contract.parts import PART_MAX_BYTES, Assembly, Part, PartsError, Whole, split
+from contract.pulse import SETTLE_S, Pulse, Verdict
 from contract.reply import ExecuteFailure, ExecuteReply, ExecuteSuccess, ReplyError, parse_reply
 from contract.request import (
     DEFAULT_TIMEOUT_MS,
@@ -29,31 +47,48 @@ from contract.subjects import (
 from contract.ulid import new_ulid
 
 __all__ = [
+    "ATTEND_VERSION",
     "CODE_FACTS",
     "DEFAULT_INBOX_PREFIX",
     "DEFAULT_SUBJECT_PREFIX",
     "DEFAULT_TIMEOUT_MS",
+    "GO_WINDOW_S",
+    "HEADER_ATTEND",
     "HEADER_ERROR",
     "HEADER_ERROR_CODE",
+    "HEADER_INSTANCE",
+    "HEADER_STREAM",
     "HEADER_TRACEPARENT",
     "HEADER_TRACESTATE",
+    "PART_MAX_BYTES",
     "PROMPT_MAX_BYTES",
     "QUEUE_GROUP",
     "SERVICE_NAME",
+    "SETTLE_S",
+    "Assembly",
     "CodeFacts",
     "ErrorCode",
     "ExecuteFailure",
     "ExecuteReply",
     "ExecuteRequest",
     "ExecuteSuccess",
+    "Frame",
+    "FrameError",
+    "FrameKind",
     "HealthReply",
     "HealthRequest",
+    "Part",
+    "PartsError",
+    "Pulse",
     "ReplyError",
     "RequestError",
     "RequestLimits",
     "Subjects",
+    "Verdict",
+    "Whole",
     "check_servers",
     "has_inbox_prefix",
+    "is_no_responders",
     "is_plain_subject",
     "mask_servers",
     "mask_user_info",
@@ -62,5 +97,11 @@ __all__ = [
     "parse_health_request",
     "parse_reply",
     "parse_request",
+    "part_headers",
+    "read_frame",
+    "read_part",
+    "session_of",
+    "split",
     "split_servers",
+    "token_of",
 ]

@@ -19,9 +19,12 @@ class ErrorCode(StrEnum):
     CIRCUIT_OPEN = "circuit_open"
     OVERLOADED = "overloaded"
     STOPPING = "stopping"
+    UNCLAIMED = "unclaimed"
     # The time is over, or the run was cut short.
     TIMEOUT = "timeout"
     RESPONDER_STOPPED = "responder_stopped"
+    RESPONDER_LOST = "responder_lost"
+    CANCELLED = "cancelled"
     # The CLI.
     CLI_NOT_FOUND = "cli_not_found"
     CLI_START_FAILED = "cli_start_failed"
@@ -70,8 +73,11 @@ CODE_FACTS: dict[ErrorCode, CodeFacts] = {
     ErrorCode.CIRCUIT_OPEN: CodeFacts(503, True, False, "the requester's circuit breaker is open; nothing was sent"),
     ErrorCode.OVERLOADED: CodeFacts(503, True, False, "every slot is taken and the backlog is full"),
     ErrorCode.STOPPING: CodeFacts(503, True, False, "the responder stops and has not started the request"),
+    ErrorCode.UNCLAIMED: CodeFacts(503, True, False, "a slot was free, and the requester's go did not come in time"),
     ErrorCode.TIMEOUT: CodeFacts(504, True, None, "the deadline passed, in the backlog or during the run"),
     ErrorCode.RESPONDER_STOPPED: CodeFacts(503, True, True, "the responder was stopped before the run had ended"),
+    ErrorCode.RESPONDER_LOST: CodeFacts(503, True, True, "the responder was lost after the run had started"),
+    ErrorCode.CANCELLED: CodeFacts(503, True, True, "the run was ended because nobody awaited it any more"),
     ErrorCode.CLI_NOT_FOUND: CodeFacts(500, False, False, "the CLI is not installed where the responder looks for it"),
     ErrorCode.CLI_START_FAILED: CodeFacts(500, True, False, "the operating system could not start the CLI"),
     ErrorCode.CLI_ERROR: CodeFacts(500, False, True, "the CLI ended with an error of its own"),

@@ -51,6 +51,10 @@ class Subjects:
         """Give the subject on which one responder, named by its id, answers health requests."""
         return f"{self.prefix}.health.{responder}"
 
+    def instance_of(self, instance: str) -> str:
+        """Give the subject on which one instance, named by its ULID, hears the frames of requesters."""
+        return f"{self.prefix}.instance.{instance}"
+
 
 def has_inbox_prefix(reply_subject: str, inbox_prefix: str) -> bool:
     """Say whether a reply subject is an inbox and may be published to.

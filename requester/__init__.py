@@ -36,9 +36,12 @@ from requester.errors import (
     RequesterError,
     RequestRefusedError,
     RequestTooLargeError,
+    ResponderLostError,
     ResponderStoppedError,
+    RunCancelledError,
     StoppingError,
     UnavailableError,
+    UnclaimedError,
 )
 from requester.fallback import execute_with_fallback
 from requester.provider import ClaudeCLIProvider, Executor
@@ -84,10 +87,13 @@ __all__ = [
     "Requester",
     "RequesterError",
     "RequesterSettings",
+    "ResponderLostError",
     "ResponderStoppedError",
+    "RunCancelledError",
     "SettingsError",
     "StoppingError",
     "UnavailableError",
+    "UnclaimedError",
     "close_default",
     "close_default_sync",
     "execute",

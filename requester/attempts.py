@@ -8,10 +8,20 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from contract import ExecuteFailure, ExecuteRequest, ExecuteSuccess, ReplyError, parse_reply
-from requester.errors import NotConnectedError, ProtocolError, RequesterError, UnavailableError, error_of
-from requester.inbox import RawReply
+from requester.attended import Order
+from requester.budget import RetryBudget
+from requester.errors import (
+    ExecuteTimeoutError,
+    NotConnectedError,
+    ProtocolError,
+    RequesterError,
+    ResponderLostError,
+    UnavailableError,
+    error_of,
+)
+from requester.output import OutputFollower
 from requester.request import left_ms
-from requester.retry import Backoff, decide
+from requester.retry import Backoff, Failover, decide, is_moved
 from requester.tracing import AttemptSpan, RequestSpan, Tracing
 
 
@@ -25,8 +35,42 @@ class Way(Protocol):
     async def wait_connected(self, within_s: float) -> None:
         """Wait until a request can be sent, for some seconds."""
 
-    async def request(self, subject: str, body: bytes, headers: dict[str, str], within_s: float) -> RawReply:
-        """Send one request and wait some seconds for its one reply."""
+    async def attend(self, order: Order) -> bytes:
+        """Make one attempt, and give the reply's body."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a caller asks for.
+
+    Attributes:
+        request: What to send.
+        deadline: Loop time, in seconds.
+        failover: Whether a request that may have run is sent again when its responder is lost.
+        output: Is given what the CLI prints while it runs; None where nobody wants it.
+    """
+
+    request: ExecuteRequest
+    deadline: float
+    failover: Failover = Failover.UNSTARTED
+    output: OutputFollower | None = None
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long an attempt is waited for.
+
+    Attributes:
+        accept_s: Seconds in which a responder must accept it; doubled for each attempt that nobody has accepted.
+        accept_max_s: The most of them.
+        reply_grace_s: Seconds after the deadline in which the responder may still say what happened.
+        reply_max_bytes: The largest result that is taken.
+    """
+
+    accept_s: float = 0.5
+    accept_max_s: float = 4.0
+    reply_grace_s: float = 5.0
+    reply_max_bytes: int = 128 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -38,7 +82,8 @@ class Attempts:
         subject: Where to.
         tracing: Who is told.
         backoff: How long the pauses are.
-        reply_grace_s: Seconds after the deadline in which the responder may still say what happened.
+        patience: How long an attempt is waited for.
+        budget: Stretches the pauses when most attempts are refused.
         random: Gives a number in [0, 1); the system's, because forked workers share the state of any other.
     """
 
@@ -46,15 +91,15 @@ class Attempts:
     subject: str
     tracing: Tracing
     backoff: Backoff
-    reply_grace_s: float
+    patience: Patience = field(default_factory=Patience)
+    budget: RetryBudget = field(default_factory=RetryBudget)
     random: Callable[[], float] = field(default=secrets.SystemRandom().random)
 
-    async def run(self, request: ExecuteRequest, deadline: float, span: RequestSpan) -> tuple[ExecuteSuccess, int]:
+    async def run(self, wanted: Wanted, span: RequestSpan) -> tuple[ExecuteSuccess, int]:
         """Send the request until a responder takes it.
 
         Args:
-            request: What to send.
-            deadline: Loop time, in seconds.
+            wanted: What is asked for.
             span: Is told of every attempt.
 
         Returns:
@@ -66,47 +111,75 @@ class Attempts:
         loop = asyncio.get_running_loop()
         started = loop.time()
         failed: RequesterError | None = None
+        unaccepted = 0
         for attempt in itertools.count(1):
             span.count_attempt(attempt)
             try:
-                return await self._send(request, deadline, attempt), attempt
+                success = await self._send(wanted, attempt, unaccepted)
             except RequesterError as error:
-                error.request_id = request.id
+                error.request_id = wanted.request.id
                 span.attempt_failed(attempt, error)
-                if failed is None or loop.time() < deadline or not isinstance(error, NotConnectedError):
-                    # An attempt that came too late to be sent says less than the one before it.
+                if failed is None or not _came_too_late(error, loop.time() >= wanted.deadline):
                     failed = error
+                unaccepted += isinstance(error, ResponderLostError) and error.responder is None
+                self._count(error)
                 pause_s = decide(
                     error,
                     attempt=attempt,
-                    remaining_s=deadline - loop.time(),
+                    remaining_s=wanted.deadline - loop.time(),
                     backoff=self.backoff,
                     random=self.random,
+                    failover=wanted.failover,
+                    is_throttled=self.budget.is_spent,
                 )
                 if pause_s is not None:
                     await asyncio.sleep(pause_s)
-                if pause_s is None or loop.time() >= deadline:
-                    if isinstance(failed, UnavailableError):
+                if pause_s is None or loop.time() >= wanted.deadline:
+                    if isinstance(failed, UnavailableError | ResponderLostError):
                         failed.args = (f"{failed} ({_counted(attempt)} in {loop.time() - started:.1f} s)",)
                     raise failed from failed.__cause__
+            else:
+                self.budget.succeed()
+                return success, attempt
         raise AssertionError("counting does not end")
 
-    async def _send(self, request: ExecuteRequest, deadline: float, attempt: int) -> ExecuteSuccess:
+    async def _send(self, wanted: Wanted, attempt: int, unaccepted: int) -> ExecuteSuccess:
         with self.tracing.attempt(self.subject, attempt) as span:
             loop = asyncio.get_running_loop()
-            await self.way.wait_connected(deadline - loop.time())
+            await self.way.wait_connected(wanted.deadline - loop.time())
             span.sent_to(self.way.server)
             now = loop.time()
-            if now >= deadline:
+            if now >= wanted.deadline:
                 raise NotConnectedError("the deadline passed before there was a connection to NATS")
-            body = request.model_copy(update={"timeout_ms": left_ms(deadline, now)}).to_bytes()
-            raw = await self.way.request(self.subject, body, span.headers(), deadline - now + self.reply_grace_s)
-            return _read(raw, request, span)
+            patience = self.patience
+            order = Order(
+                body=wanted.request.model_copy(update={"timeout_ms": left_ms(wanted.deadline, now)}).to_bytes(),
+                headers=span.headers(),
+                accept_s=min(patience.accept_max_s, patience.accept_s * 2 ** min(unaccepted, 10)),
+                deadline=wanted.deadline,
+                reply_grace_s=patience.reply_grace_s,
+                reply_max_bytes=patience.reply_max_bytes,
+                output=wanted.output,
+                accepted_by=span.answered_by,
+            )
+            success = _read(await self.way.attend(order), wanted.request, span)
+        if wanted.output is not None:
+            wanted.output.finish(success.result.encode())
+        return success
+
+    def _count(self, error: RequesterError) -> None:
+        if isinstance(error, UnavailableError) and not is_moved(error):
+            self.budget.fail()
 
 
-def _read(raw: RawReply, request: ExecuteRequest, span: AttemptSpan) -> ExecuteSuccess:
+def _came_too_late(error: RequesterError, is_over: bool) -> bool:
+    """Say whether an attempt, begun when there was no time left, says less than the one before it."""
+    return is_over and isinstance(error, NotConnectedError | ExecuteTimeoutError) and error.executed is False
+
+
+def _read(body: bytes, request: ExecuteRequest, span: AttemptSpan) -> ExecuteSuccess:
     try:
-        reply = parse_reply(raw.data)
+        reply = parse_reply(body)
     except ReplyError as error:
         raise ProtocolError(str(error)) from None
     span.answered_by(reply.responder)

@@ -1,8 +1,9 @@
 """The requester behind the one-line `execute()`: one for each event loop, made on first use, closed with the loop."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from requester.reply import Reply
 from requester.requester import Requester
@@ -18,13 +19,15 @@ class _Lent:
 _LENT: dict[asyncio.AbstractEventLoop, _Lent] = {}
 
 
-async def execute(
+async def execute(  # noqa: PLR0913 # as in Requester.execute
     prompt: str,
     *,
     timeout: float | None = None,  # noqa: ASYNC109 # as in Requester.execute
     args: Sequence[str] | None = None,
     cwd: str | None = None,
     request_id: str | None = None,
+    failover: Literal["unstarted", "always"] = "unstarted",
+    on_output: Callable[[str], None] | None = None,
 ) -> Reply:
     """Run the CLI once, wherever there is a free slot, and give its answer.
 
@@ -36,7 +39,15 @@ async def execute(
         SettingsError: The environment has a setting that cannot be used.
     """
     requester = await _default_requester()
-    return await requester.execute(prompt, timeout=timeout, args=args, cwd=cwd, request_id=request_id)
+    return await requester.execute(
+        prompt,
+        timeout=timeout,
+        args=args,
+        cwd=cwd,
+        request_id=request_id,
+        failover=failover,
+        on_output=on_output,
+    )
 
 
 async def close_default() -> None:

@@ -10,11 +10,14 @@ RequesterError                    the root, and what a code is that only a newer
 │   ├── NoRespondersError         nobody listens
 │   ├── OverloadedError           every slot is taken and the backlog is full
 │   ├── StoppingError             the responder stops
+│   ├── UnclaimedError            the responder did not hear in time that it may start
 │   ├── CircuitOpenError          most requests failed lately: none is sent for a while
 │   └── NotConnectedError         NATS cannot be reached
 ├── NotPermittedError             change the credentials or the server's permissions
 ├── ExecuteTimeoutError           also a TimeoutError; `executed` says whether the CLI ran, None when nobody knows
 ├── ResponderStoppedError         the run was cut short by a stop
+├── ResponderLostError            the responder has gone, or does not answer, after it was told to start
+├── RunCancelledError             the run was ended because its requester was not heard of any more
 ├── CLIError                      the CLI ended with an error of its own
 │   ├── CLINotFoundError          install it where the responder looks
 │   ├── CLIStartError             the operating system could not start it
@@ -137,6 +140,12 @@ class StoppingError(UnavailableError):
     code = ErrorCode.STOPPING
 
 
+class UnclaimedError(UnavailableError):
+    """A slot was free, and the go did not come in time: the connection was down, or this process stood still."""
+
+    code = ErrorCode.UNCLAIMED
+
+
 class NotConnectedError(UnavailableError):
     """NATS cannot be reached, or the connection ended while the reply was awaited (`executed` is None then)."""
 
@@ -165,6 +174,22 @@ class ResponderStoppedError(RequesterError):
     """The responder was stopped before the run had ended."""
 
     code = ErrorCode.RESPONDER_STOPPED
+
+
+class ResponderLostError(RequesterError):
+    """The responder has gone, or does not answer.
+
+    `executed` is True after it was told to start, although the run may have been lost on the way to its start; it is
+    False where it was not, and then execute() has tried elsewhere until the deadline.
+    """
+
+    code = ErrorCode.RESPONDER_LOST
+
+
+class RunCancelledError(RequesterError):
+    """The run was ended because its requester was not heard of any more."""
+
+    code = ErrorCode.CANCELLED
 
 
 class CLIError(RequesterError):
@@ -266,8 +291,11 @@ ERRORS: dict[ErrorCode, type[RequesterError]] = {
     ErrorCode.CIRCUIT_OPEN: CircuitOpenError,
     ErrorCode.OVERLOADED: OverloadedError,
     ErrorCode.STOPPING: StoppingError,
+    ErrorCode.UNCLAIMED: UnclaimedError,
     ErrorCode.TIMEOUT: ExecuteTimeoutError,
     ErrorCode.RESPONDER_STOPPED: ResponderStoppedError,
+    ErrorCode.RESPONDER_LOST: ResponderLostError,
+    ErrorCode.CANCELLED: RunCancelledError,
     ErrorCode.CLI_NOT_FOUND: CLINotFoundError,
     ErrorCode.CLI_START_FAILED: CLIStartError,
     ErrorCode.CLI_ERROR: CLIError,

@@ -13,7 +13,9 @@ from requester.errors import (
     OutputError,
     RequesterError,
     RequestRefusedError,
+    ResponderLostError,
     ResponderStoppedError,
+    RunCancelledError,
     UnavailableError,
 )
 
@@ -33,6 +35,8 @@ EXIT_CODES: dict[type[RequesterError], int] = {
     LimitReachedError: 9,
     OutputError: 10,
     ResponderStoppedError: 11,
+    ResponderLostError: 11,
+    RunCancelledError: 11,
     RequesterError: OTHER,
 }
 RESPONDER_LOST = EXIT_CODES[ResponderStoppedError]

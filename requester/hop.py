@@ -3,6 +3,8 @@
 import asyncio
 from typing import Any
 
+from contract import Subjects
+from requester.attended import Order, attend
 from requester.errors import NotConnectedError
 from requester.inbox import RawReply
 from requester.link import PING_INTERVAL_S, Client, Link
@@ -22,6 +24,7 @@ class Hop:
         self, settings: RequesterSettings, connection: Client | None = None, *, ping_interval_s: float = PING_INTERVAL_S
     ) -> None:
         self._settings = settings
+        self._subjects = Subjects(settings.subject_prefix)
         self._given = connection
         self._ping_interval_s = ping_interval_s
         self._link: Link | None = None
@@ -100,6 +103,19 @@ class Hop:
             raise NotConnectedError("there is no connection to NATS; the request was not sent")
         return await self._link.request(subject, body, headers, within_s)
 
+    async def attend(self, order: Order) -> bytes:
+        """Make one attempt at having a request executed.
+
+        Returns:
+            The reply's body.
+
+        Raises:
+            RequesterError: There is none; `executed` says whether the CLI may have been started.
+        """
+        if self._link is None:
+            raise NotConnectedError("there is no connection to NATS; the request was not sent")
+        return await attend(self._link, self._subjects.execute, order)
+
     async def close(self) -> None:
         """End the connection, unless it was given; whoever still awaits a reply gets NotConnectedError."""
         self._is_closed = True
@@ -131,14 +147,14 @@ class Hop:
         if not connection.is_connected:
             raise NotConnectedError("the connection that the requester was given is down; the request was not sent")
         if self._link is None:
-            link = Link(connection)
+            link = Link(connection, self._subjects)
             await link.listen()
             self._link = link
 
     async def _open(self) -> None:
         if self._link is not None:
             await self._end(self._link)
-        self._link = link = Link(Client())
+        self._link = link = Link(Client(), self._subjects)
         link.dialing = asyncio.create_task(link.dial(self._settings, self._ping_interval_s))
         try:
             either: set[asyncio.Future[Any]] = {link.dialing, link.ready}

@@ -1,4 +1,4 @@
-"""Replies that are awaited: who waits for which, and how a wait ends. No NATS here."""
+"""What comes back, and who awaits it. No NATS here."""
 
 import asyncio
 import secrets
@@ -25,45 +25,80 @@ class RawReply:
 
 
 @dataclass(frozen=True)
-class Expected:
-    """A reply that is awaited.
+class InstanceTrouble:
+    """What the watch says of an instance.
 
     Attributes:
-        subject: The subject the request goes to.
-        token: Names the reply: the last token of its subject.
-        outcome: Done with the reply, or with the error with which the wait ends.
+        instance: Which one.
+        is_lost: Whether it is given up; else it could not be reached just now.
     """
 
-    subject: str
-    token: str
-    outcome: asyncio.Future[RawReply | RequesterError]
+    instance: str
+    is_lost: bool
+
+
+Item = RawReply | InstanceTrouble | RequesterError
+
+
+class Mailbox:
+    """What has come back for one request, in order of arrival.
+
+    Args:
+        subject: The subject the request goes to.
+
+    Attributes:
+        subject: The same.
+        token: Names the mailbox: the last token of its reply subject.
+    """
+
+    def __init__(self, subject: str) -> None:
+        self.subject = subject
+        self.token = secrets.token_hex(_TOKEN_BYTES)
+        self._items: asyncio.Queue[Item] = asyncio.Queue()
+
+    def put(self, item: Item) -> None:
+        """Add what has come."""
+        self._items.put_nowait(item)
+
+    async def get(self, until: float) -> Item | None:
+        """Wait for the next item until a loop time, in seconds; None when there was none."""
+        if not self._items.empty():
+            return self._items.get_nowait()
+        try:
+            async with asyncio.timeout_at(until):
+                return await self._items.get()
+        except TimeoutError:
+            return None
 
 
 class Inbox:
-    """The replies awaited on one connection."""
+    """The mailboxes of one connection."""
 
     def __init__(self) -> None:
-        self._expected: dict[str, Expected] = {}
+        self._mailboxes: dict[str, Mailbox] = {}
 
     def __len__(self) -> int:
-        return len(self._expected)
+        return len(self._mailboxes)
+
+    def __contains__(self, token: str) -> bool:
+        return token in self._mailboxes
 
     @contextmanager
-    def expect(self, subject: str) -> Iterator[Expected]:
-        """Await a reply within the block; nothing is left of it afterwards, however the block ends."""
-        outcome: asyncio.Future[RawReply | RequesterError] = asyncio.get_running_loop().create_future()
-        expected = Expected(subject, secrets.token_hex(_TOKEN_BYTES), outcome)
-        self._expected[expected.token] = expected
+    def open(self, subject: str) -> Iterator[Mailbox]:
+        """Have a mailbox within the block; nothing is left of it afterwards, however the block ends."""
+        mailbox = Mailbox(subject)
+        self._mailboxes[mailbox.token] = mailbox
         try:
-            yield expected
+            yield mailbox
         finally:
-            del self._expected[expected.token]
-            outcome.cancel()
+            del self._mailboxes[mailbox.token]
 
-    def deliver(self, token: str, reply: RawReply) -> None:
-        """Hand a reply to whoever awaits it; only the first counts, and a late one is nobody's."""
-        if token in self._expected and not self._expected[token].outcome.done():
-            self._expected[token].outcome.set_result(reply)
+    def deliver(self, token: str, item: Item) -> bool:
+        """Put what has come into its mailbox; says whether there is one."""
+        mailbox = self._mailboxes.get(token)
+        if mailbox is not None:
+            mailbox.put(item)
+        return mailbox is not None
 
     def fail(self, error: Callable[[], RequesterError], subject: str | None = None) -> None:
         """End the waits, each with an error of its own.
@@ -73,7 +108,6 @@ class Inbox:
             subject: Only the waits for requests to this subject, in any case (nats-py lowers the case of what the
                 server says); None ends all.
         """
-        for expected in self._expected.values():
-            is_meant = subject is None or expected.subject.lower() == subject.lower()
-            if is_meant and not expected.outcome.done():
-                expected.outcome.set_result(error())
+        for mailbox in self._mailboxes.values():
+            if subject is None or mailbox.subject.lower() == subject.lower():
+                mailbox.put(error())

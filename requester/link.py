@@ -14,7 +14,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from contract import mask_user_info, message_size
+from contract import HEADER_INSTANCE, Frame, Subjects, is_no_responders, mask_user_info, message_size
 from requester.errors import (
     ExecuteTimeoutError,
     NoRespondersError,
@@ -26,6 +26,7 @@ from requester.errors import (
 from requester.inbox import Inbox, RawReply
 from requester.refusals import are_credentials_refused, inbox_forbidden, publish_forbidden, violations
 from requester.settings import RequesterSettings
+from requester.watch import Watch
 
 __all__ = ["FOREIGN_ERRORS", "Client", "Link", "translate"]
 
@@ -37,7 +38,6 @@ _RECONNECT_WAIT_S = 0.5
 # A frozen server never confirms the end of a connection (over TLS nats-py waits 30 s for it).
 _CLOSE_GRACE_S = 1.0
 _CANCEL_AGAIN_S = 0.5
-_NO_RESPONDERS = "503"
 
 # What each error of nats-py means for a request that was about to be sent. RequesterError itself stands for what this
 # package does not provoke: a defect of ours.
@@ -89,15 +89,19 @@ class Link:
 
     Attributes:
         client: The connection.
-        inbox: The replies awaited.
+        inbox: What is awaited.
+        watch: Watches the instances at which attempts are.
         dialing: The task that dials it; None where the connection was given.
         ready: Done with None while requests can be sent, or with why the server refuses them.
         trouble: The last thing that went wrong, in one word.
     """
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, subjects: Subjects) -> None:
         self.client = client
         self.inbox = Inbox()
+        self.watch = Watch(self, self.inbox)
+        self._subjects = subjects
+        self._sending: set[asyncio.Task[None]] = set()
         self.dialing: asyncio.Task[None] | None = None
         self.ready: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
         self.trouble = "no answer"
@@ -109,6 +113,16 @@ class Link:
         """Host and port of the server it is connected to."""
         url = self.client.connected_url
         return (url.hostname, url.port) if url and url.hostname and url.port else None
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it is connected."""
+        return self.client.is_connected
+
+    @property
+    def max_payload(self) -> int:
+        """The largest message the server takes, headers and payload, in bytes."""
+        return self.client.max_payload
 
     @property
     def is_over(self) -> bool:
@@ -163,6 +177,9 @@ class Link:
 
     async def forget(self) -> None:
         """Stop listening on a connection that lives on."""
+        self.watch.close()
+        if self._sending:
+            await asyncio.wait(self._sending, timeout=_CLOSE_GRACE_S)
         if self._subscription is not None and not self.client.is_closed:
             with contextlib.suppress(nats_errors.Error):
                 await self._subscription.unsubscribe()
@@ -189,25 +206,64 @@ class Link:
         self.ready.set_result(refusal)
 
     async def request(self, subject: str, body: bytes, headers: dict[str, str], within_s: float) -> RawReply:
-        """Send one request and wait for its reply; see `Hop.request`."""
+        """Send one request and wait for its one reply; see `Hop.request`."""
+        until = asyncio.get_running_loop().time() + within_s
+        error_before = self.client.last_error
+        with self.inbox.open(subject) as mailbox:
+            await self.publish(subject, body, headers, mailbox.token)
+            item = await mailbox.get(until)
+        if item is None:
+            item = self.refusal_since(error_before, subject) or ExecuteTimeoutError(
+                f"no reply on {subject} within {within_s:.1f} s", executed=False
+            )
+        if not isinstance(item, RawReply):
+            raise item if isinstance(item, RequesterError) else TypeError("no attempt is watched here")
+        if is_no_responders(item.headers, item.data):
+            raise NoRespondersError(f"no responder listens on {subject}")
+        return item
+
+    def attempt_of(self, token: str) -> str:
+        """Give the reply subject whose last token this is."""
+        return f"{self._reply_prefix}.{token}"
+
+    async def publish(self, subject: str, body: bytes, headers: dict[str, str], token: str) -> None:
+        """Send a message whose answers come to the mailbox with the token.
+
+        Raises:
+            RequesterError: It was not sent.
+        """
         if not self.client.is_connected:
             raise NotConnectedError("the connection to NATS is down; the request was not sent")
-        size, limit = message_size(headers, body), self.client.max_payload
+        size, limit = message_size(headers, body), self.max_payload
         if size > limit:
             raise RequestTooLargeError(f"the request has {size} bytes, NATS carries at most {limit}")
-        error_before = self.client.last_error
-        with self.inbox.expect(subject) as expected:
-            await self._publish(subject, body, f"{self._reply_prefix}.{expected.token}", headers)
-            try:
-                async with asyncio.timeout(within_s):
-                    outcome = await expected.outcome
-            except TimeoutError:
-                outcome = self._explain_silence(subject, within_s, error_before)
-        if isinstance(outcome, RequesterError):
-            raise outcome
-        if outcome.headers.get("Status") == _NO_RESPONDERS and not outcome.data:
-            raise NoRespondersError(f"no responder listens on {subject}")
-        return outcome
+        task = asyncio.current_task()
+        cancels_before = task.cancelling() if task else 0
+        try:
+            await self.client.publish(subject, body, reply=self.attempt_of(token), headers=headers or None)
+        except (nats_errors.Error, OSError) as error:
+            raise translate(error) from error
+        if task and task.cancelling() > cancels_before:
+            # nats-py swallows a cancellation that comes while it flushes.
+            raise asyncio.CancelledError
+
+    async def send(self, frame: Frame, instance: str, token: str) -> None:
+        """Send a frame to an instance.
+
+        Raises:
+            RequesterError: It was not sent.
+        """
+        await self.publish(self._subjects.instance_of(instance), frame.payload, frame.headers(), token)
+
+    def send_soon(self, frame: Frame, instance: str, token: str) -> None:
+        """Send a frame in the background; it need not arrive."""
+        task = asyncio.create_task(self._send_or_drop(frame, instance, token))
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+
+    async def _send_or_drop(self, frame: Frame, instance: str, token: str) -> None:
+        with contextlib.suppress(RequesterError):
+            await self.send(frame, instance, token)
 
     async def end(self) -> None:
         """Close the connection, also one that is half open or whose server is frozen."""
@@ -216,6 +272,9 @@ class Link:
             dialing.cancel()
             # nats-py may swallow a cancellation, and would then dial for ever.
             await asyncio.wait({dialing}, timeout=_CANCEL_AGAIN_S)
+        self.watch.close()
+        if self._sending:
+            await asyncio.wait(self._sending, timeout=_CLOSE_GRACE_S)
         self._drop_unsent()
         closing = asyncio.create_task(self.client.close())
         await asyncio.wait({closing}, timeout=_CLOSE_GRACE_S)
@@ -224,26 +283,21 @@ class Link:
             if isinstance(outcome, Exception):
                 _log.debug("closing: %s", type(outcome).__name__)
 
-    async def _publish(self, subject: str, body: bytes, reply: str, headers: dict[str, str]) -> None:
-        task = asyncio.current_task()
-        cancels_before = task.cancelling() if task else 0
-        try:
-            await self.client.publish(subject, body, reply=reply, headers=headers or None)
-        except (nats_errors.Error, OSError) as error:
-            raise translate(error) from error
-        if task and task.cancelling() > cancels_before:
-            # nats-py swallows a cancellation that comes while it flushes.
-            raise asyncio.CancelledError
+    def refusal_since(self, error_before: Exception | None, subject: str) -> RequesterError | None:
+        """Give the error if the server has refused since then that we publish to a subject.
 
-    def _explain_silence(self, subject: str, within_s: float, error_before: Exception | None) -> RequesterError:
+        Whoever gave us the connection has its error callback: a violation shows only here, and late.
+        """
         error = self.client.last_error
-        # Whoever gave us the connection has its error callback: a violation shows only here, and late.
-        if error is not None and error is not error_before and ("publish", subject.lower()) in violations(str(error)):
-            return publish_forbidden(subject)
-        return ExecuteTimeoutError(f"no reply on {subject} within {within_s:.1f} s; whether the CLI ran is not known")
+        if error is None or error is error_before or ("publish", subject.lower()) not in violations(str(error)):
+            return None
+        return publish_forbidden(subject)
 
     async def _on_message(self, message: Msg) -> None:
-        self.inbox.deliver(message.subject.rpartition(".")[2], RawReply(message.headers or {}, message.data))
+        token, reply = message.subject.rpartition(".")[2], RawReply(message.headers or {}, message.data)
+        self.watch.hear(reply.headers.get(HEADER_INSTANCE, ""))
+        if not self.inbox.deliver(token, reply):
+            self.watch.take(token, reply)
 
     async def _on_error(self, error: Exception) -> None:
         text = mask_user_info(str(error))
@@ -256,7 +310,10 @@ class Link:
             self.settle(f"NATS refuses this requester's credentials ({text})")
         for action, subject in violations(text):
             if action == "publish":
-                self.inbox.fail(partial(publish_forbidden, subject), subject)
+                # Without the instances' subjects no go is ever heard.
+                is_instance = subject.startswith(self._subjects.instance_of("").lower())
+                asked = self._subjects.execute if is_instance else subject
+                self.inbox.fail(partial(publish_forbidden, subject), asked)
             elif subject.startswith(self._reply_prefix.lower()):
                 self.inbox.fail(partial(inbox_forbidden, executed=None))
                 self.settle(str(inbox_forbidden(executed=False)))
@@ -266,6 +323,7 @@ class Link:
         self._drop_unsent()
 
     async def _on_reconnected(self) -> None:
+        self.watch.reconnect()
         self.settle(None)
 
     async def _on_closed(self) -> None:

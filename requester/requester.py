@@ -3,9 +3,9 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 from opentelemetry.trace import TracerProvider
 from pydantic import ValidationError
@@ -19,14 +19,16 @@ from contract import (
     is_plain_subject,
     parse_reply,
 )
-from requester.attempts import Attempts
+from requester.attempts import Attempts, Patience, Wanted
 from requester.breaker import BreakerLimits, CircuitBreaker, CircuitState, Passage, is_service_failure
+from requester.budget import RetryBudget
 from requester.errors import CircuitOpenError, InvalidRequestError, ProtocolError, RequesterError, error_of
 from requester.hop import Hop
 from requester.link import Client
+from requester.output import OutputFollower
 from requester.reply import Reply, read_reply
 from requester.request import build_request, check_timeout
-from requester.retry import Backoff
+from requester.retry import Backoff, Failover
 from requester.settings import RequesterSettings
 from requester.tracing import Tracing
 
@@ -67,7 +69,12 @@ class Requester:
             subject=self._subjects.execute,
             tracing=self._tracing,
             backoff=Backoff(self._settings.backoff_first_s, self._settings.backoff_max_s),
-            reply_grace_s=self._settings.reply_grace_s,
+            patience=Patience(
+                accept_s=self._settings.accept_timeout_s,
+                reply_grace_s=self._settings.reply_grace_s,
+                reply_max_bytes=self._settings.reply_max_bytes,
+            ),
+            budget=RetryBudget(self._settings.retry_tokens),
         )
         self._breaker = _breaker(self._settings)
 
@@ -88,7 +95,7 @@ class Requester:
     ) -> None:
         await self.close()
 
-    async def execute(
+    async def execute(  # noqa: PLR0913 # each is a thing that a caller may want
         self,
         prompt: str,
         *,
@@ -96,11 +103,13 @@ class Requester:
         args: Sequence[str] | None = None,
         cwd: str | None = None,
         request_id: str | None = None,
+        failover: Literal["unstarted", "always"] = "unstarted",
+        on_output: Callable[[str], None] | None = None,
     ) -> Reply:
         """Run the CLI once, wherever there is a free slot, and give its answer.
 
-        A request that nobody took is sent again, with pauses, until the deadline; one that a responder took is never
-        run twice. Cancelling it leaves nothing pending here; the run itself goes on until its deadline.
+        A request that no responder has started is sent again until the deadline; one that was started is not, unless
+        `failover` says so. Cancelling it ends the run, within a second.
 
         Args:
             prompt: What the CLI reads on stdin.
@@ -109,6 +118,11 @@ class Requester:
             args: The CLI's flags, as far as the responder allows them; None for its headless mode with JSON output.
             cwd: Working directory inside the responder's roots; None for a fresh empty one.
             request_id: Names the request in logs and traces; None makes a ULID.
+            failover: What to do when the responder is lost after it was told to start: `unstarted` raises
+                ResponderLostError; `always` asks another one, which may run the prompt a second time.
+            on_output: Is given what the CLI prints while it prints it, whole lines, where `args` ask for
+                `--output-format stream-json`; all of it together is the reply's `raw`. An exception of its own ends
+                the run.
 
         Returns:
             The answer.
@@ -120,8 +134,11 @@ class Requester:
         started = loop.time()
         deadline = started + check_timeout(self._settings.timeout_s if timeout is None else timeout)
         request = build_request(prompt, args=args, cwd=cwd, request_id=request_id)
+        if failover not in set(Failover):
+            raise InvalidRequestError(f"request refused: failover is one of {', '.join(Failover)}")
         with self._tracing.request(self._subjects.execute, request.id or "") as span, self._circuit(request.id):
-            success, attempts = await self._attempts.run(request, deadline, span)
+            output = None if on_output is None else OutputFollower(on_output)
+            success, attempts = await self._attempts.run(Wanted(request, deadline, Failover(failover), output), span)
             return read_reply(success, request.args, attempts=attempts, duration_s=loop.time() - started)
 
     @contextlib.contextmanager

@@ -2,11 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 
-from requester.errors import RequesterError, UnavailableError
+from requester.errors import RequesterError, ResponderLostError, StoppingError, UnavailableError, UnclaimedError
 
 # 2 to this power times any first pause is beyond every maximum; a higher one overflows a float some day.
 _DOUBLINGS_MAX = 32
+
+
+class Failover(StrEnum):
+    """Which requests move to another responder when theirs is lost."""
+
+    UNSTARTED = "unstarted"
+    ALWAYS = "always"
 
 
 @dataclass(frozen=True)
@@ -26,18 +34,34 @@ class Backoff:
         return min(self.max_s, self.first_s * 2.0 ** min(attempt - 1, _DOUBLINGS_MAX))
 
 
-def is_tried_again(error: RequesterError) -> bool:
-    """Say whether the same request may be sent once more: nobody took it, and surely nothing ran."""
-    return isinstance(error, UnavailableError) and error.retryable and error.executed is False
+def is_moved(error: RequesterError) -> bool:
+    """Say whether the request found a responder that had to let it go: nothing ran, and another may take it at once."""
+    is_let_go = isinstance(error, ResponderLostError | StoppingError | UnclaimedError)
+    return is_let_go and error.executed is False
 
 
-def decide(
-    error: RequesterError, *, attempt: int, remaining_s: float, backoff: Backoff, random: Callable[[], float]
+def is_tried_again(error: RequesterError, failover: Failover = Failover.UNSTARTED) -> bool:
+    """Say whether the same request may be sent once more: surely nothing ran, or the caller takes that risk."""
+    if isinstance(error, ResponderLostError) and failover is Failover.ALWAYS:
+        return True
+    return isinstance(error, UnavailableError | ResponderLostError) and error.retryable and error.executed is False
+
+
+def decide(  # noqa: PLR0913 # what there is to be weighed
+    error: RequesterError,
+    *,
+    attempt: int,
+    remaining_s: float,
+    backoff: Backoff,
+    random: Callable[[], float],
+    failover: Failover = Failover.UNSTARTED,
+    is_throttled: bool = False,
 ) -> float | None:
     """Decide what follows a failed attempt.
 
     The pause is random between nothing and its bound (full jitter), so that requesters refused together do not come
-    back together; where the responder asked for a pause of its own, the random one is added to it.
+    back together; where the responder asked for a pause of its own, the random one is added to it. What a responder
+    had to let go moves on without a pause, and so does what is sent again after its responder was lost.
 
     Args:
         error: How the attempt failed.
@@ -45,12 +69,18 @@ def decide(
         remaining_s: Seconds until the deadline.
         backoff: The bounds of the pauses.
         random: Gives a number in [0, 1).
+        failover: Which requests move when their responder is lost.
+        is_throttled: Whether most attempts are refused: the pause is then the longest there is, and a random one.
 
     Returns:
         Seconds to sleep before the next attempt; None to give up, because another attempt would be wrong or would
         begin after the deadline.
     """
-    if not is_tried_again(error):
+    if not is_tried_again(error, failover):
         return None
-    pause_s = random() * backoff.bound_s(attempt) + (error.retry_after_s or 0.0)
+    if is_moved(error) or isinstance(error, ResponderLostError):
+        pause_s = 0.0
+    else:
+        pause_s = random() * backoff.bound_s(attempt) + (error.retry_after_s or 0.0)
+        pause_s += backoff.max_s if is_throttled else 0.0
     return pause_s if pause_s < remaining_s else None

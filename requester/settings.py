@@ -45,8 +45,13 @@ class RequesterSettings(BaseSettings):
         connect_timeout_s: Seconds after which an attempt stops waiting for a connection (and counts as failed).
         reply_grace_s: Seconds after the deadline in which the responder may still report what happened: it says
             `timeout` once every process of the run is gone.
+        accept_timeout_s: Seconds in which a responder must accept a request, or another is asked; it doubles for each
+            attempt that nobody has accepted, up to 4 s.
+        reply_max_bytes: The largest reply that is taken.
         backoff_first_s: Upper bound of the first pause between attempts, in seconds; it doubles from there.
         backoff_max_s: Upper bound of every pause between attempts, in seconds.
+        retry_tokens: The retry budget: a refused attempt takes a token, a success gives a tenth of one back, and with
+            half of them gone each pause is longer by `backoff_max_s`; 0 turns it off.
         breaker: Whether requests are refused for a while when most have failed (see `requester.breaker`).
         breaker_error_ratio: The share of failed requests that opens the circuit.
         breaker_min_requests: How many requests there must be within `breaker_window_s` before any share counts.
@@ -70,8 +75,11 @@ class RequesterSettings(BaseSettings):
     inbox_prefix: str = DEFAULT_INBOX_PREFIX
     connect_timeout_s: Seconds = 5.0
     reply_grace_s: Annotated[float, Field(ge=0, le=TIMEOUT_MAX_S, allow_inf_nan=False)] = 5.0
+    accept_timeout_s: Seconds = 0.5
+    reply_max_bytes: Annotated[int, Field(ge=1024)] = 128 * 1024 * 1024
     backoff_first_s: Seconds = 0.1
     backoff_max_s: Seconds = 2.0
+    retry_tokens: Annotated[int, Field(ge=0, le=1_000_000)] = 100
     breaker: bool = True
     breaker_error_ratio: Annotated[float, Field(gt=0, le=1)] = 0.5
     breaker_min_requests: Annotated[int, Field(ge=1)] = 10

@@ -4,9 +4,9 @@ import asyncio
 import concurrent.futures
 import os
 import threading
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from requester.default import execute
 from requester.errors import NotConnectedError
@@ -98,24 +98,37 @@ _THREAD = LoopThread()
 os.register_at_fork(after_in_child=_THREAD.forget)
 
 
-def execute_sync(
+def execute_sync(  # noqa: PLR0913 # as in Requester.execute
     prompt: str,
     *,
     timeout: float | None = None,
     args: Sequence[str] | None = None,
     cwd: str | None = None,
     request_id: str | None = None,
+    failover: Literal["unstarted", "always"] = "unstarted",
+    on_output: Callable[[str], None] | None = None,
 ) -> Reply:
     """Run the CLI once and wait for its answer, from any thread, also one whose own event loop runs (it blocks it).
 
     All threads of a process share one connection; a forked child makes its own. An exception that interrupts the wait
-    (KeyboardInterrupt, a Celery time limit) cancels the request. For arguments and errors see `Requester.execute`.
+    (KeyboardInterrupt, a Celery time limit) cancels the request. `on_output` is called in the requester's own thread.
+    For arguments and errors see `Requester.execute`.
 
     Raises:
         RequesterError: Why there is no answer.
         SettingsError: The environment has a setting that cannot be used.
     """
-    return _THREAD.run(execute(prompt, timeout=timeout, args=args, cwd=cwd, request_id=request_id))
+    return _THREAD.run(
+        execute(
+            prompt,
+            timeout=timeout,
+            args=args,
+            cwd=cwd,
+            request_id=request_id,
+            failover=failover,
+            on_output=on_output,
+        )
+    )
 
 
 def close_default_sync() -> None:

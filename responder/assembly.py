@@ -10,6 +10,7 @@ from contract import RequestLimits, Subjects, new_ulid
 from responder.admission import Admission
 from responder.answers import Answers
 from responder.arguments import ArgumentPolicy
+from responder.attended import Instance
 from responder.cli_environment import CLIEnvironment
 from responder.cli_probe import CLIProbe
 from responder.execution import Execution
@@ -24,6 +25,10 @@ from responder.sweep import Sweeper
 from responder.tracing import Tracing
 from responder.working_directory import WorkingDirectories
 
+BEAT_S = 0.75
+# Of a request that comes in parts: JSON doubles a prompt of quotes and line ends; arguments come on top.
+_REQUEST_REST_BYTES = 4 * 1024 * 1024
+
 
 @dataclass(frozen=True)
 class Parts:
@@ -31,6 +36,7 @@ class Parts:
 
     settings: ResponderSettings
     mark: str
+    instance: Instance
     sweeper: Sweeper
     runner: Runner
     probe: CLIProbe
@@ -83,4 +89,5 @@ def assemble(settings: ResponderSettings, host: Mapping[str, str], *, tracing: b
     )
     probe = CLIProbe(cli, runner, environment)
     micro = Micro(settings.name, version(), subjects, service.slots, service.statistics)
-    return Parts(settings, mark, sweeper, runner, probe, service, Health(service, probe, version()), micro)
+    instance = Instance(new_ulid(), settings.name, BEAT_S, 2 * settings.prompt_max_bytes + _REQUEST_REST_BYTES)
+    return Parts(settings, mark, instance, sweeper, runner, probe, service, Health(service, probe, version()), micro)

@@ -113,10 +113,13 @@ class Child:
         """Wait for the end; returns the exit status, or minus the number of the signal that killed it."""
         return await asyncio.shield(self.exited)
 
-    async def wait_or(self, other: asyncio.Future[None], seconds: float) -> bool:
+    async def wait_or(self, other: asyncio.Future[Any], seconds: float) -> bool:
         """Wait for the end, for another future, or so many seconds, whichever is first; says whether it has ended."""
-        waited_for: set[asyncio.Future[Any]] = {self.exited, other}
-        await asyncio.wait(waited_for, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        return await self.wait_or_any({other}, seconds)
+
+    async def wait_or_any(self, others: set[asyncio.Future[Any]], seconds: float) -> bool:
+        """Wait as `wait_or` does, for any of several futures."""
+        await asyncio.wait({self.exited, *others}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         return self.has_exited
 
     def send_signal(self, number: signal.Signals) -> None:
@@ -132,6 +135,10 @@ class Child:
     def read_stdout(self, limit: int) -> bytes:
         """Give what it printed, at most `limit` bytes."""
         return os.pread(self._stdout, min(limit, _written(self._stdout)), 0)
+
+    def read_printed(self, offset: int, limit: int) -> bytes:
+        """Give what it has printed so far from an offset on, at most `limit` bytes."""
+        return os.pread(self._stdout, max(0, min(limit, _written(self._stdout) - offset)), offset)
 
     def read_stderr(self, limit: int) -> bytes:
         """Give what it said on stderr, at most the last `limit` bytes."""

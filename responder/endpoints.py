@@ -1,40 +1,89 @@
 """The subjects a responder listens on, and what answers there."""
 
-from collections.abc import Awaitable, Callable
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 
-from contract import QUEUE_GROUP, has_inbox_prefix
+from contract import QUEUE_GROUP, has_inbox_prefix, is_no_responders
 from responder.assembly import Parts
+from responder.attendance import Attendance
+from responder.callers import Incoming
 from responder.link import Handler, Link, LinkError, Membership
 from responder.micro import VERBS
-from responder.service import Incoming
+from responder.sessions import Sessions
+
+# Results that wait for their acknowledgement while their slots are used anew.
+_UNACKNOWLEDGED_MAX = 1000
 
 
-async def listen(parts: Parts, link: Link) -> list[Membership]:
+@dataclass(frozen=True)
+class Listening:
+    """What listens.
+
+    Attributes:
+        memberships: What to leave to stop listening for requests, the last joined to be left first.
+        attendance: The attempts that requesters attend to here; it hears of them until the connection is closed.
+    """
+
+    memberships: list[Membership]
+    attendance: Attendance
+
+
+@contextlib.asynccontextmanager
+async def listen(parts: Parts, link: Link) -> AsyncIterator[Listening]:
     """Listen on every subject of a responder; the queue group of the requests is joined last.
 
     Raises:
         LinkError: NATS does not permit to listen for requests: it would look ready and hear nothing.
-
-    Returns:
-        What to leave to stop listening, the last joined to be left first.
     """
     subjects = parts.micro.subjects
     answer_health = _answering(parts, link, lambda incoming: _health(parts, incoming))
-    memberships = []
-    for verb in VERBS:
-        answer = _answering(parts, link, _constant(parts.micro.answer, verb))
-        memberships += [await link.subscribe(subject, answer) for subject in parts.micro.subjects_of(verb)]
-    memberships.append(await link.subscribe(subjects.health, answer_health, QUEUE_GROUP))
-    memberships.append(await link.subscribe(subjects.health_of(parts.settings.name), answer_health))
+    async with _attend(parts, link) as attendance:
+        memberships = []
+        for verb in VERBS:
+            answer = _answering(parts, link, _constant(parts.micro.answer, verb))
+            memberships += [await link.subscribe(subject, answer) for subject in parts.micro.subjects_of(verb)]
+        memberships.append(await link.subscribe(subjects.health, answer_health, QUEUE_GROUP))
+        memberships.append(await link.subscribe(subjects.health_of(parts.settings.name), answer_health))
 
-    async def handle(incoming: Incoming) -> None:
-        await parts.service.handle(incoming, link)
+        async def handle(incoming: Incoming) -> None:
+            with attendance.caller_of(incoming) as caller:
+                if caller is not None:
+                    await parts.service.handle(incoming, caller)
 
-    memberships.append(await link.subscribe(subjects.execute, handle, QUEUE_GROUP))
-    await link.barrier()
-    if link.is_refused(subjects.execute):
-        raise LinkError(f"NATS does not permit this responder to listen on {subjects.execute} in group {QUEUE_GROUP}")
-    return memberships
+        memberships.append(await link.subscribe(subjects.execute, handle, QUEUE_GROUP))
+        await link.barrier()
+        for subject in (subjects.execute, subjects.instance_of(parts.instance.id)):
+            if link.is_refused(subject):
+                raise LinkError(f"NATS does not permit this responder to listen on {subject}")
+        yield Listening(memberships, attendance)
+
+
+@contextlib.asynccontextmanager
+async def _attend(parts: Parts, link: Link) -> AsyncIterator[Attendance]:
+    """Hear the frames of requesters, and beat for them."""
+    settings, instance = parts.settings, parts.instance
+    inbox = link.new_inbox()
+    sessions = Sessions(instance, link, settings.unattended_max_s, lambda name: f"{inbox}.{name.encode().hex()}")
+    attempts_max = settings.slots + settings.backlog_max + _UNACKNOWLEDGED_MAX
+    attendance = Attendance(instance, link, sessions, settings.inbox_prefix, attempts_max)
+
+    async def take(incoming: Incoming) -> None:
+        attendance.take(incoming, asyncio.get_running_loop().time())
+
+    async def note_gone(incoming: Incoming) -> None:
+        if is_no_responders(incoming.headers, incoming.body):
+            sessions.refuse(bytes.fromhex(incoming.subject.rpartition(".")[2]).decode())
+
+    await link.subscribe(f"{inbox}.*", note_gone)
+    await link.subscribe(parts.micro.subjects.instance_of(instance.id), take)
+    link.on_reconnect = sessions.reconnect
+    beating = asyncio.create_task(sessions.beat(lambda: link.is_connected))
+    try:
+        yield attendance
+    finally:
+        beating.cancel()
 
 
 def _answering(parts: Parts, link: Link, answer: Callable[[Incoming], Awaitable[bytes]]) -> Handler:

@@ -10,11 +10,27 @@ from responder.admission import Job
 from responder.child import ChildStartError
 from responder.cli_environment import CLIEnvironment
 from responder.outcome import Failure, Success, classify
-from responder.run import Command, Observation, Runner
+from responder.run import Command, Observation, OutputListener, Runner
 from responder.tracing import Tracing, current_trace_headers, set_observation, set_outcome
 from responder.working_directory import WorkingDirectories
 
 _LARGE_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True)
+class Audience:
+    """Who follows a run.
+
+    Attributes:
+        cancelled: Done when nobody awaits it any more; None where that is never known.
+        on_output: Is given what the CLI prints while it prints it.
+    """
+
+    cancelled: asyncio.Future[None] | None = None
+    on_output: OutputListener | None = None
+
+
+NOBODY = Audience()
 
 
 @dataclass(frozen=True)
@@ -35,8 +51,12 @@ class Execution:
     directories: WorkingDirectories
     tracing: Tracing
 
-    async def execute(self, job: Job) -> tuple[Success | Failure, Observation]:
+    async def execute(self, job: Job, audience: Audience = NOBODY) -> tuple[Success | Failure, Observation]:
         """Run a job, which holds a slot, to its end or its deadline.
+
+        Args:
+            job: What to run.
+            audience: Who follows it.
 
         Raises:
             RequestError: Its directory has gone since it was admitted.
@@ -44,7 +64,7 @@ class Execution:
         with self.tracing.invoke_agent() as span:
             try:
                 async with self.directories.enter(job.cwd) as cwd:
-                    seen = await self._run(job, cwd)
+                    seen = await self._run(job, cwd, audience)
             except ChildStartError as error:
                 seen = Observation(start_error=str(error))
             # A large output takes a while to read: not on the event loop, where other requests wait.
@@ -53,7 +73,7 @@ class Execution:
             set_outcome(span, outcome)
         return outcome, seen
 
-    async def _run(self, job: Job, cwd: str) -> Observation:
+    async def _run(self, job: Job, cwd: str, audience: Audience) -> Observation:
         if self.cli is None:
             return Observation(not_found=True)
         with self.tracing.cli_process(self.cli.name, "cold") as span:
@@ -63,6 +83,8 @@ class Execution:
                 cwd=cwd,
                 stdin=job.prompt.encode(),
             )
-            seen = await self.runner.run(new_ulid(), command, job.deadline)
+            # Only a stream is printed bit by bit.
+            listener = audience.on_output if job.arguments.output_format == "stream-json" else None
+            seen = await self.runner.run(new_ulid(), command, job.deadline, audience.cancelled, listener)
             set_observation(span, seen)
         return seen

@@ -14,9 +14,9 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error
 
+from responder.callers import Incoming
 from responder.echo import Echo
 from responder.redaction import redact
-from responder.service import Incoming
 
 _log = logging.getLogger(__name__)
 _RECONNECT_WAIT_S = 0.25
@@ -48,6 +48,7 @@ class Link:
 
     Attributes:
         closed: Done when the connection is closed for good and the responder is of no use any more.
+        on_reconnect: Called when the connection was renewed.
     """
 
     def __init__(self, client: Client) -> None:
@@ -58,6 +59,7 @@ class Link:
         self._unwelcome: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._watching: asyncio.Task[None] | None = None
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.on_reconnect: Callable[[], None] = lambda: None
 
     @classmethod
     async def connect(cls, servers: Sequence[str], name: str, inbox_prefix: str) -> Self:
@@ -109,14 +111,23 @@ class Link:
         """The largest message the server takes, headers and payload, in bytes."""
         return self._client.max_payload
 
-    async def publish(self, subject: str, body: bytes, headers: Mapping[str, str]) -> None:
-        """Send a message with these headers and no others.
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a connection."""
+        return self._client.is_connected
+
+    def new_inbox(self) -> str:
+        """Give a subject prefix that only this process uses."""
+        return self._client.new_inbox()
+
+    async def publish(self, subject: str, body: bytes, headers: Mapping[str, str], reply: str = "") -> None:
+        """Send a message with these headers and no others; what NATS says of it goes to the reply subject.
 
         `Msg.respond()` is not used: it copies the request's headers into the reply, where a `Status: 503` of the
         caller's makes a requester believe that nobody is there.
         """
         try:
-            await self._client.publish(subject, body, headers=dict(headers) or None)
+            await self._client.publish(subject, body, reply, headers=dict(headers) or None)
         except Error as error:
             _log.error("a reply could not be sent: %s", _one_line(error))
 
@@ -253,6 +264,7 @@ class Link:
     async def _note_reconnect(self) -> None:
         self._last_error = ""
         _log.info("NATS: connected again")
+        self.on_reconnect()
 
     async def _note_close(self) -> None:
         if not self.closed.done():

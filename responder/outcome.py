@@ -149,6 +149,7 @@ def _stopped(reason: StopReason, document: Document | None) -> Failure:
     code, message = {
         StopReason.DEADLINE: (ErrorCode.TIMEOUT, "the deadline passed during the run, which was ended"),
         StopReason.OUTPUT_TOO_LARGE: (ErrorCode.OUTPUT_TOO_LARGE, "the run printed more than the limit and was ended"),
+        StopReason.CANCELLED: (ErrorCode.CANCELLED, "the run was ended because nobody awaited it any more"),
         StopReason.RESPONDER_STOPPED: (ErrorCode.RESPONDER_STOPPED, "the responder was stopped during the run"),
     }[reason]
     return _failure(code, message, document=document)

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -13,6 +13,9 @@ from responder.child import OUTPUT_MAX_BYTES, Child, ChildNotFoundError, ChildSt
 from responder.sweep import MARK_VARIABLE, Sweeper, end_child
 
 _OUTPUT_CHECK_S = 0.1
+# For a run that nobody awaits any more: it is to be gone within a second.
+_CANCEL_STEP_MAX_S = 0.3
+_PIECE_MAX_BYTES = 256 * 1024
 
 
 class StopReason(StrEnum):
@@ -21,6 +24,10 @@ class StopReason(StrEnum):
     DEADLINE = "deadline"
     OUTPUT_TOO_LARGE = "output_too_large"
     RESPONDER_STOPPED = "responder_stopped"
+    CANCELLED = "cancelled"
+
+
+OutputListener = Callable[[int, bytes], None]
 
 
 @dataclass(frozen=True)
@@ -100,13 +107,22 @@ class Runner:
         if not self._stopped.done():
             self._stopped.set_result(None)
 
-    async def run(self, run_id: str, command: Command, deadline: float) -> Observation:
+    async def run(
+        self,
+        run_id: str,
+        command: Command,
+        deadline: float,
+        cancelled: asyncio.Future[None] | None = None,
+        on_output: OutputListener | None = None,
+    ) -> Observation:
         """Run a command to its end, or to its deadline, and sweep up after it.
 
         Args:
             run_id: A name no other run has.
             command: What to start.
             deadline: Loop time, in seconds, at which it is ended.
+            cancelled: Done when nobody awaits it any more: it is ended then.
+            on_output: Is given what it prints while it prints it, whole lines with their offset in bytes.
 
         Returns:
             What was seen. No process of the run is left then, nor when this is cancelled.
@@ -128,30 +144,38 @@ class Runner:
         with contextlib.closing(child):
             stop_reason = None
             try:
-                stop_reason = await self._watch(child, deadline)
+                stop_reason = await self._watch(child, deadline, cancelled or _never(), _Following(child, on_output))
             finally:
                 ended = await _finish_even_if_cancelled(self._clean_up(run_id, child, stop_reason))
         return ended
 
-    async def _watch(self, child: Child, deadline: float) -> StopReason | None:
+    async def _watch(
+        self, child: Child, deadline: float, cancelled: asyncio.Future[None], following: "_Following"
+    ) -> StopReason | None:
         """Wait for the exit or for a reason to end the run, whichever is first."""
         now = asyncio.get_running_loop().time
         while True:
-            await child.wait_or(self._stopped, min(_OUTPUT_CHECK_S, max(0.0, deadline - now())))
+            await child.wait_or_any({self._stopped, cancelled}, min(_OUTPUT_CHECK_S, max(0.0, deadline - now())))
             self._sweeper.reap_ended(now())
+            following.look()
             if child.output_bytes() > self._limits.output_max_bytes:
                 return StopReason.OUTPUT_TOO_LARGE
             if child.has_exited:
                 return None
             if self._stopped.done():
                 return StopReason.RESPONDER_STOPPED
+            if cancelled.done():
+                return StopReason.CANCELLED
             if now() >= deadline:
                 return StopReason.DEADLINE
 
     async def _clean_up(self, run_id: str, child: Child, stop_reason: StopReason | None) -> Observation:
         if stop_reason is StopReason.OUTPUT_TOO_LARGE:
             child.send_signal(signal.SIGKILL)
-        await end_child(child, self._limits.stop_step_s, self._stopped)
+        step_s = self._limits.stop_step_s
+        if stop_reason is StopReason.CANCELLED:
+            step_s = min(step_s, _CANCEL_STEP_MAX_S)
+        await end_child(child, step_s, self._stopped)
         # Before the sweep: what is killed there could still write.
         stdout = child.read_stdout(self._limits.output_max_bytes)
         stderr = child.read_stderr(self._limits.stderr_kept_bytes)
@@ -164,6 +188,29 @@ class Runner:
             duration_s=time.monotonic() - child.started_at,
             survivors=await self._sweeper.sweep(run_id),
         )
+
+
+class _Following:
+    """Reads what a child prints while it prints it, line by line."""
+
+    def __init__(self, child: Child, listener: OutputListener | None) -> None:
+        self._child = child
+        self._listener = listener
+        self._offset = 0
+
+    def look(self) -> None:
+        """Hand on the lines that have come since the last look; one that is longer than a piece waits for the end."""
+        while self._listener is not None:
+            piece = self._child.read_printed(self._offset, _PIECE_MAX_BYTES)
+            lines = piece[: piece.rfind(b"\n") + 1]
+            if not lines:
+                return
+            self._listener(self._offset, lines)
+            self._offset += len(lines)
+
+
+def _never() -> asyncio.Future[None]:
+    return asyncio.get_running_loop().create_future()
 
 
 async def _finish_even_if_cancelled(work: Coroutine[Any, Any, Observation]) -> Observation:

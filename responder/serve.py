@@ -15,8 +15,8 @@ from typing import Any
 from responder.assembly import Parts, assemble
 from responder.child import SETPRIV, Child, ChildStartError
 from responder.embedded import embedded_server
-from responder.endpoints import listen
-from responder.link import Link, Membership
+from responder.endpoints import Listening, listen
+from responder.link import Link
 from responder.processes import can_list_children
 from responder.settings import ResponderSettings
 from responder.signals import Signals
@@ -64,7 +64,7 @@ async def serve(settings: ResponderSettings, host: Mapping[str, str], *, tracing
         if link is None:
             return 0
         stack.push_async_callback(link.close)
-        memberships = await listen(parts, link)
+        listening = await stack.enter_async_context(listen(parts, link))
         _log.info(
             "ready: responder %s listens on %s with %d slots",
             settings.name,
@@ -78,7 +78,9 @@ async def serve(settings: ResponderSettings, host: Mapping[str, str], *, tracing
             _log.error("stopping: the connection to NATS, the embedded server or the watchdog has ended")
         # Nobody would hear what is still finished once NATS has gone for good.
         is_lost = any(future.done() for future in is_unreachable)
-        return await _drain(parts, link, memberships, signals, 0.0 if is_lost else settings.drain_grace_s)
+        if is_lost:
+            listening.attendance.give_up()
+        return await _drain(parts, link, listening, signals, 0.0 if is_lost else settings.drain_grace_s)
 
 
 def prepare_host() -> None:
@@ -154,11 +156,11 @@ async def _connect(settings: ResponderSettings, signals: Signals) -> Link | None
     return None
 
 
-async def _drain(parts: Parts, link: Link, memberships: list[Membership], signals: Signals, grace_s: float) -> int:
-    """Leave the group, finish and send what was accepted within the grace, then end what still runs."""
+async def _drain(parts: Parts, link: Link, listening: Listening, signals: Signals, grace_s: float) -> int:
+    """Leave the group, let go of what waits, finish what runs within the grace, then end what still runs."""
     is_asked = signals.first.done()
     _log.info("draining: %r", parts.service.slots)
-    finishing = asyncio.ensure_future(_leave_and_finish(link, memberships))
+    finishing = asyncio.ensure_future(_leave_and_finish(link, listening))
     ends: set[asyncio.Future[Any]] = {finishing, signals.second}
     await asyncio.wait(ends, timeout=grace_s, return_when=asyncio.FIRST_COMPLETED)
     is_finished = finishing.done()
@@ -167,6 +169,7 @@ async def _drain(parts: Parts, link: Link, memberships: list[Membership], signal
         parts.service.slots.close()
         parts.runner.stop_all()
         await asyncio.wait({finishing}, timeout=_FORCED_STOP_MAX_S)
+        listening.attendance.give_up()
     finishing.cancel()
     is_sent = (await asyncio.gather(finishing, return_exceptions=True))[0] is None
     if not is_sent:
@@ -176,7 +179,9 @@ async def _drain(parts: Parts, link: Link, memberships: list[Membership], signal
     return 0 if is_asked and is_finished and is_sent else 1
 
 
-async def _leave_and_finish(link: Link, memberships: list[Membership]) -> None:
-    await link.leave(memberships[::-1])
+async def _leave_and_finish(link: Link, listening: Listening) -> None:
+    await link.leave(listening.memberships[::-1])
+    # What has not been started moves to another responder; it could not come back here now.
+    listening.attendance.drain()
     await link.wait_until_handled()
     await link.wait_until_sent()

@@ -3,49 +3,21 @@
 import asyncio
 import logging
 import traceback
-from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass
+from functools import partial
 
 from contract import ErrorCode, ExecuteFailure, ExecuteReply, RequestError, has_inbox_prefix
 from responder.admission import Admission, Job
 from responder.answers import Answers
+from responder.callers import ANYBODY, Caller, CallerGoneError, Incoming, UnclaimedError
 from responder.execution import Execution
 from responder.slots import BacklogClosedError, BacklogFullError, Slots, WaitedTooLongError
 from responder.statistics import Statistics
 from responder.tracing import Tracing, set_error, set_reply
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Incoming:
-    """A message as it arrived.
-
-    Attributes:
-        subject: Where.
-        reply_subject: Where its answer is asked to go; chosen by the caller.
-        headers: Its headers.
-        body: Its payload.
-        received_at: Loop time, in seconds.
-    """
-
-    subject: str
-    reply_subject: str
-    headers: Mapping[str, str] = field(repr=False)
-    body: bytes = field(repr=False)
-    received_at: float
-
-
-class Outlet(Protocol):
-    """Where answers leave."""
-
-    @property
-    def max_payload(self) -> int:
-        """The largest message the server takes, in bytes."""
-
-    def publish(self, subject: str, body: bytes, headers: Mapping[str, str]) -> Awaitable[None]:
-        """Send a message."""
+_STOPPING = "the responder stops and has not started the request"
+_GONE = "nobody awaits the request any more; it was not started"
 
 
 @dataclass
@@ -83,7 +55,7 @@ class Service:
     tracing: Tracing
     statistics: Statistics
 
-    async def handle(self, incoming: Incoming, outlet: Outlet) -> None:
+    async def handle(self, incoming: Incoming, caller: Caller) -> None:
         """Answer one request; whatever happens, there is exactly one reply, or a log line why there is none."""
         now = asyncio.get_running_loop().time
         with self.tracing.process(incoming.subject, incoming.headers, len(incoming.body)) as span:
@@ -93,7 +65,9 @@ class Service:
                 return
             progress = Progress()
             try:
-                reply = self.answers.fitting(await self._reply(incoming, progress), outlet.max_payload)
+                reply = await self._reply(incoming, caller, progress)
+                if caller.reply_max_bytes is not None:
+                    reply = self.answers.fitting(reply, caller.reply_max_bytes)
                 body, headers = reply.to_bytes(), reply.headers()
             except Exception as error:  # noqa: BLE001 # the request boundary: a defect of ours answers this one request
                 _log_defect(error)
@@ -102,13 +76,14 @@ class Service:
             set_reply(span, reply)
             self.statistics.count(reply, now() - incoming.received_at)
             _log_reply(reply, now() - incoming.received_at)
-            await outlet.publish(incoming.reply_subject, body, headers)
+        await caller.deliver(body, headers)
 
-    async def run(self, job: Job, progress: Progress | None = None) -> ExecuteReply:
+    async def run(self, job: Job, caller: Caller = ANYBODY, progress: Progress | None = None) -> ExecuteReply:
         """Run a job as soon as there is a slot, and say how it went.
 
         Args:
             job: What to run.
+            caller: Who asked for it.
             progress: Is told when the CLI may have been started.
 
         Raises:
@@ -116,34 +91,44 @@ class Service:
         """
         now = asyncio.get_running_loop().time
         arrived_at = now()
+        refuse = partial(self.answers.refusal, job.request_id)
         try:
             with self.tracing.wait_for_slot(self.slots.backlog):
-                slot = await self.slots.take(job.deadline)
+                taking = self.slots.take(job.deadline)
+                slot = await caller.wait(taking, job.deadline, is_free=self.slots.has_free)
             with slot:
                 wait_s = now() - arrived_at
+                await caller.claim()
                 if progress is not None:
                     progress.may_have_run = True
-                outcome, seen = await self.execution.execute(job)
+                outcome, seen = await self.execution.execute(job, caller.audience)
         except BacklogFullError as error:
-            return self.answers.refusal(
-                job.request_id, ErrorCode.OVERLOADED, str(error), retry_after_ms=error.retry_after_ms
-            )
+            return refuse(ErrorCode.OVERLOADED, str(error), retry_after_ms=error.retry_after_ms)
         except WaitedTooLongError:
             message = "the deadline passed while the request waited for a slot"
-            return self.answers.refusal(job.request_id, ErrorCode.TIMEOUT, message, wait_s=now() - arrived_at)
+            return refuse(ErrorCode.TIMEOUT, message, wait_s=now() - arrived_at)
         except BacklogClosedError:
-            message = "the responder stops and has not started the request"
-            return self.answers.refusal(job.request_id, ErrorCode.STOPPING, message, wait_s=now() - arrived_at)
+            return refuse(ErrorCode.STOPPING, _STOPPING, wait_s=now() - arrived_at)
+        except UnclaimedError as error:
+            return refuse(ErrorCode.UNCLAIMED, str(error), wait_s=now() - arrived_at)
+        except CallerGoneError:
+            return refuse(ErrorCode.UNCLAIMED, _GONE, wait_s=now() - arrived_at)
         private = (job.prompt, *job.arguments.private)
         return self.answers.outcome(job.request_id, outcome, private, seen.duration_s, wait_s)
 
-    async def _reply(self, incoming: Incoming, progress: Progress) -> ExecuteReply:
+    async def _reply(self, incoming: Incoming, caller: Caller, progress: Progress) -> ExecuteReply:
         try:
-            request = self.admission.parse(incoming.body)
+            request = self.admission.parse(await caller.body())
             progress.request_id = request.id
-            return await self.run(self.admission.admit(request, incoming.received_at), progress)
+            return await self.run(self.admission.admit(request, incoming.received_at), caller, progress)
         except RequestError as error:
             return self.answers.refusal(progress.request_id, error.code, str(error))
+        except UnclaimedError as error:
+            return self.answers.refusal(None, ErrorCode.UNCLAIMED, str(error))
+        except CallerGoneError:
+            return self.answers.refusal(None, ErrorCode.UNCLAIMED, _GONE)
+        except BacklogClosedError:
+            return self.answers.refusal(None, ErrorCode.STOPPING, _STOPPING)
 
     def _defect(self, progress: Progress) -> ExecuteFailure:
         refusal = self.answers.refusal(

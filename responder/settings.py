@@ -81,6 +81,13 @@ class ResponderSettings(BaseSettings):
         120.0, ge=0, allow_inf_nan=False, description="how long accepted requests may go on after SIGTERM"
     )
     stop_step_s: float = Field(2.0, ge=0, le=60, description="seconds between SIGINT, SIGTERM and SIGKILL to a run")
+    unattended_max_s: float = Field(
+        30.0,
+        ge=5,
+        le=86_400,
+        allow_inf_nan=False,
+        description="how long an attended run goes on while nothing is heard of its requester",
+    )
     cwd_roots: Names = Field((), description="directories in which a request may name its cwd, comma-separated")
     scratch: Path | None = Field(None, description="where fresh working directories are made (default: TMPDIR)")
     allow: Names = Field((), description="flags and modes a request may use only if they are named here")

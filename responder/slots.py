@@ -55,6 +55,11 @@ class Slots:
         return self.count - self._free
 
     @property
+    def has_free(self) -> bool:
+        """Whether a slot can be had at once."""
+        return self._free > 0
+
+    @property
     def backlog(self) -> int:
         """How many requests wait for a slot."""
         return len(self._backlog)

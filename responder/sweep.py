@@ -13,6 +13,7 @@ import logging
 import os
 import signal
 import time
+from typing import Any
 
 from responder.child import Child
 from responder.processes import children_of, descendants_of, environment_value
@@ -39,7 +40,7 @@ def become_subreaper() -> None:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
 
 
-async def end_child(child: Child, step_s: float, at_once: asyncio.Future[None]) -> None:
+async def end_child(child: Child, step_s: float, at_once: asyncio.Future[Any]) -> None:
     """End a child: SIGINT, a step later SIGTERM, a step later SIGKILL.
 
     SIGINT first, because it is the signal on which the CLI ends its tools and reports what the run cost; it may also

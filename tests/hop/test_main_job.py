@@ -73,7 +73,6 @@ ERRORS: list[tuple[Rule, dict[str, Any], type[requester.RequesterError]]] = [
     (Rule(text="x"), {"args": ["--settings", "{}"]}, requester.ArgumentRefusedError),
     (Rule(text="x"), {"cwd": "/etc"}, requester.CwdRefusedError),
     (Rule(text="x"), {"args": ["--max-budget-usd", "0.0000001"]}, requester.BudgetExceededError),
-    (Rule(text_bytes=9_000_000), {}, requester.OutputTooLargeError),
 ]
 
 

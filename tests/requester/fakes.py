@@ -11,7 +11,7 @@ from nats.aio.msg import Msg
 
 from contract import CODE_FACTS, ErrorCode, ExecuteFailure, ExecuteSuccess, HealthReply
 from requester import RequesterError
-from requester.inbox import RawReply
+from requester.attended import Order
 
 SUBJECT = "claude.cli.execute"
 CANARY = "canary-7f3a-prompt"
@@ -48,6 +48,7 @@ class FakeResponder:
 
     Attributes:
         answer: Gives the reply's body for a request, or None to keep silent.
+        announced: The same for the announcement of a request that comes in parts.
         seen: The messages that came.
         tasks: What a test's answers started.
         health: What it replies to health requests; None to keep silent.
@@ -56,6 +57,7 @@ class FakeResponder:
     def __init__(self, client: Client) -> None:
         self.client = client
         self.answer: Answer = answer_well
+        self.announced: Callable[[Msg], bytes | None] = lambda _: None
         self.seen: list[Msg] = []
         self.tasks: list[asyncio.Task[None]] = []
         self.health: bytes | None = HEALTHY.to_bytes()
@@ -77,7 +79,7 @@ class FakeResponder:
 
     async def _on_request(self, message: Msg) -> None:
         self.seen.append(message)
-        body = self.answer(json.loads(message.data))
+        body = self.answer(json.loads(message.data)) if message.data else self.announced(message)
         if body is not None:
             await self.client.publish(message.reply, body)
 
@@ -99,12 +101,12 @@ class FakeWay:
 
     Attributes:
         outcomes: Errors to raise, or makers of replies from the request's bytes.
-        sent: The requests' bodies, headers and how long each was to wait.
+        sent: The requests' bodies, and what was ordered with each.
     """
 
     outcomes: Iterable[RequesterError | Callable[[dict[str, Any]], bytes]]
     server: tuple[str, int] | None = ("127.0.0.1", 4222)
-    sent: list[tuple[dict[str, Any], dict[str, str], float]] = field(default_factory=list)
+    sent: list[tuple[dict[str, Any], Order]] = field(default_factory=list)
     connect: Callable[[], Awaitable[None]] | None = None
 
     def __post_init__(self) -> None:
@@ -115,14 +117,13 @@ class FakeWay:
         if self.connect is not None:
             await self.connect()
 
-    async def request(self, subject: str, body: bytes, headers: dict[str, str], within_s: float) -> RawReply:
-        assert subject == SUBJECT
-        request = json.loads(body)
-        self.sent.append((request, headers, within_s))
+    async def attend(self, order: Order) -> bytes:
+        request = json.loads(order.body)
+        self.sent.append((request, order))
         outcome = next(self._outcomes)
         if isinstance(outcome, RequesterError):
             raise outcome
-        return RawReply({}, outcome(request))
+        return outcome(request)
 
 
 class FakeConnection:
@@ -172,6 +173,8 @@ class FakeConnection:
         assert headers != {}
         if self.publishing is not None:
             await self.publishing()
+        if not payload:
+            return
         request = json.loads(payload)
         self.published.append(request)
         self.headers.append(headers)

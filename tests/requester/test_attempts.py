@@ -16,10 +16,11 @@ from requester import (
     OverloadedError,
     ProtocolError,
     RequesterError,
+    ResponderLostError,
 )
-from requester.attempts import Attempts
+from requester.attempts import Attempts, Patience, Wanted
 from requester.request import build_request
-from requester.retry import Backoff
+from requester.retry import Backoff, Failover
 from requester.tracing import RequestSpan, Tracing
 from tests.requester.fakes import CANARY, SUBJECT, FakeWay, answer_well, failure, success
 
@@ -27,17 +28,19 @@ Outcomes = Iterable[RequesterError | Callable[[dict[str, Any]], bytes]]
 REQUEST = build_request("2+2?", args=["--model", "sonnet"], cwd="repo", request_id="job-7")
 
 
-async def run(way: FakeWay, timeout_s: float = 60.0, random: float = 0.0) -> tuple[Any, int]:
+async def run(
+    way: FakeWay, timeout_s: float = 60.0, random: float = 0.0, failover: Failover = Failover.UNSTARTED
+) -> tuple[Any, int]:
     attempts = Attempts(
         way=way,
         subject=SUBJECT,
         tracing=Tracing(),
         backoff=Backoff(0.01, 0.01),
-        reply_grace_s=5.0,
+        patience=Patience(accept_s=0.5, reply_grace_s=5.0),
         random=lambda: random,
     )
     deadline = asyncio.get_running_loop().time() + timeout_s
-    return await attempts.run(REQUEST, deadline, RequestSpan(INVALID_SPAN))
+    return await attempts.run(Wanted(REQUEST, deadline, failover), RequestSpan(INVALID_SPAN))
 
 
 def refuse(code: str, **more: Any) -> Callable[[dict[str, Any]], bytes]:
@@ -49,7 +52,7 @@ async def test_the_first_attempt_is_enough() -> None:
     way = FakeWay([answer_well])
     reply, attempts = await run(way, timeout_s=60)
     assert (reply.id, attempts) == ("job-7", 1)
-    [(request, _, within_s)] = way.sent
+    [(request, order)] = way.sent
     assert request == {
         "prompt": "2+2?",
         "id": "job-7",
@@ -58,7 +61,7 @@ async def test_the_first_attempt_is_enough() -> None:
         "timeout_ms": request["timeout_ms"],
     }
     assert 59_000 < request["timeout_ms"] <= 60_000
-    assert 64 < within_s <= 65
+    assert (order.accept_s, order.reply_grace_s) == (0.5, 5.0)
 
 
 async def test_it_is_sent_again_until_it_is_taken() -> None:
@@ -73,7 +76,7 @@ async def test_it_is_sent_again_until_it_is_taken() -> None:
     way = FakeWay(outcomes)
     _, attempts = await run(way, random=0.999)
     assert attempts == 5
-    left = [request["timeout_ms"] for request, _, _ in way.sent]
+    left = [request["timeout_ms"] for request, _ in way.sent]
     assert left == sorted(left, reverse=True)
     assert left[0] - left[-1] >= 30
 
@@ -166,3 +169,25 @@ async def test_a_refusal_without_an_id() -> None:
         await run(FakeWay([lambda _: failure(None, "invalid_request").to_bytes()]))
     assert caught.value.code == ErrorCode.INVALID_REQUEST
     assert caught.value.request_id == "job-7"
+
+
+async def test_what_was_let_go_moves_at_once() -> None:
+    """What a responder had to let go is asked of another at once; where nobody accepts, each gets longer to do so."""
+    lost = [ResponderLostError("m", executed=False) for _ in range(4)]
+    way = FakeWay([*lost, refuse("stopping"), refuse("unclaimed"), answer_well])
+    began = asyncio.get_running_loop().time()
+    _, attempts = await run(way, random=1e9)
+    assert attempts == 7
+    assert asyncio.get_running_loop().time() - began < 5
+    assert [order.accept_s for _, order in way.sent] == [0.5, 1.0, 2.0, 4.0, 4.0, 4.0, 4.0]
+
+
+async def test_what_may_have_run_is_not_repeated() -> None:
+    """A request whose responder was lost after its go fails, unless the caller allows it to be run again."""
+    lost = ResponderLostError("the responder was lost", executed=True, responder="r1")
+    way = FakeWay([lost, answer_well])
+    with pytest.raises(ResponderLostError, match=r"\(1 attempt in") as caught:
+        await run(way)
+    assert caught.value.executed
+    again = FakeWay([ResponderLostError("m", executed=True), answer_well])
+    assert (await run(again, failover=Failover.ALWAYS))[1] == 2

@@ -19,7 +19,7 @@ from requester import (
     RequestTooLargeError,
 )
 from requester.hop import Hop
-from tests.requester.fakes import SUBJECT, FakeResponder, answer_well, other_tasks
+from tests.requester.fakes import SUBJECT, FakeResponder, answer_well, failure, other_tasks
 from tests.requester.relay import relay
 from tests.support.conditions import wait_until
 from tests.support.nats_server import nats_server
@@ -43,7 +43,7 @@ async def guarded_server(folder: Path) -> AsyncIterator[str]:
 
 
 def settings_for(url: str, user: str = "", **more: object) -> RequesterSettings:
-    pace = {"timeout_s": 10, "backoff_first_s": 0.01, "backoff_max_s": 0.05}
+    pace = {"timeout_s": 10, "accept_timeout_s": 60, "backoff_first_s": 0.01, "backoff_max_s": 0.05}
     return RequesterSettings(nats_url=url.replace("nats://", f"nats://{user}"), **{**pace, **more})
 
 
@@ -142,11 +142,16 @@ async def test_nats_comes_up_later(unused_url: str, tmp_path: Path) -> None:
 
 
 async def test_the_servers_limit(requester: Requester, responder: FakeResponder) -> None:
-    """A request above the server's max_payload is refused here; the connection lives on."""
-    with pytest.raises(RequestTooLargeError, match="NATS carries at most 65536"):
+    """A request above the server's max_payload is announced, not sent whole, and the connection lives on."""
+    responder.answer = answer_well
+    seen = responder.seen
+    responder.announced = lambda _: failure(None, "request_too_large").to_bytes()
+    with pytest.raises(RequestTooLargeError, match="what request_too_large says"):
         await requester.execute("x" * 70_000)
+    assert seen[0].data == b""
+    assert (seen[0].headers or {})["Claude-Part"] == "0/2"
     assert (await requester.execute("x" * 60_000)).text == "four"
-    assert len(responder.seen) == 1
+    assert len(seen) == 2
 
 
 async def test_one_connection_for_all(nats_url: str, responder: FakeResponder) -> None:
@@ -230,19 +235,16 @@ async def test_a_frozen_server_does_not_hold_up_the_end(nats_url: str) -> None:
 
 
 async def test_a_connection_closed_for_good_is_replaced(nats_url: str, responder: FakeResponder) -> None:
-    """When nats-py closes the connection for good the waits end at once, and the next request makes a new one."""
+    """When nats-py closes the connection for good, what was not started is asked again over a new one, at once."""
     async with relay(nats_url) as wire, Requester(settings_for(wire.url)) as requester:
         responder.answer = lambda _: None
         asking = asyncio.create_task(requester.execute("2+2?", timeout=60))
         await wait_until(lambda: len(responder.seen) == 1, "the request arrives")
         link = requester._hop._link
         assert link
-        wire.say(b"-ERR 'Unknown Protocol Operation'\r\n")
-        with pytest.raises(NotConnectedError, match="ended before the reply came") as caught:
-            await asking
-        assert caught.value.executed is None
         responder.answer = answer_well
-        assert (await requester.execute("2+2?")).text == "four"
+        wire.say(b"-ERR 'Unknown Protocol Operation'\r\n")
+        assert (await asking).attempts == 2
         assert wire.accepted == 2
         assert link.client.is_closed
 

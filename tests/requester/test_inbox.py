@@ -1,56 +1,65 @@
 """Replies that are awaited."""
 
+import asyncio
+
 import pytest
 
-from requester import NotPermittedError, RequesterError
+from requester import NotPermittedError
 from requester.inbox import Inbox, RawReply
 from requester.refusals import are_credentials_refused, violations
 
 REPLY = RawReply({}, b"x")
 
 
+def here() -> float:
+    """Give a time at which nothing is waited for."""
+    return asyncio.get_running_loop().time()
+
+
 async def test_a_reply_reaches_its_own_request() -> None:
     """Each reply goes to the request whose token it carries; an unknown token is nobody's."""
     inbox = Inbox()
-    with inbox.expect("a") as one, inbox.expect("a") as two:
-        inbox.deliver(two.token, REPLY)
-        inbox.deliver("unknown", REPLY)
-        assert not one.outcome.done()
-        assert two.outcome.result() is REPLY
+    with inbox.open("a") as one, inbox.open("a") as two:
+        assert inbox.deliver(two.token, REPLY)
+        assert not inbox.deliver("unknown", REPLY)
+        assert await one.get(here()) is None
+        assert await two.get(here()) is REPLY
         assert len(inbox) == 2
+        assert one.token in inbox
 
 
-async def test_only_the_first_reply_counts() -> None:
-    """A second reply to the same request is ignored, also when it comes late."""
+async def test_messages_come_in_order() -> None:
+    """A mailbox gives what has come in the order of arrival, and waits for what has not."""
     inbox = Inbox()
-    with inbox.expect("a") as one:
+    with inbox.open("a") as one:
+        other = RawReply({}, b"y")
         inbox.deliver(one.token, REPLY)
-        inbox.deliver(one.token, RawReply({}, b"y"))
-        inbox.fail(lambda: RequesterError("m"))
-        assert one.outcome.result() is REPLY
-    inbox.deliver(one.token, REPLY)
-    assert len(inbox) == 0
+        inbox.deliver(one.token, other)
+        assert [await one.get(here()), await one.get(here())] == [REPLY, other]
+        asyncio.get_running_loop().call_soon(one.put, REPLY)
+        assert await one.get(here() + 60) is REPLY
 
 
 async def test_nothing_is_left_after_the_block() -> None:
-    """However the block ends, nobody waits any more."""
+    """However the block ends, nothing is delivered any more."""
     inbox = Inbox()
-    with pytest.raises(ZeroDivisionError), inbox.expect("a") as one:
+    with pytest.raises(ZeroDivisionError), inbox.open("a") as one:
         raise ZeroDivisionError
     assert len(inbox) == 0
-    assert one.outcome.cancelled()
+    assert not inbox.deliver(one.token, REPLY)
 
 
 async def test_a_failure_ends_the_waits_for_its_subject() -> None:
     """A refusal ends the waits it is about, in any case of letters, each with an error of its own."""
     inbox = Inbox()
-    with inbox.expect("Team.execute") as one, inbox.expect("team.execute") as two, inbox.expect("other") as three:
+    with inbox.open("Team.execute") as one, inbox.open("team.execute") as two, inbox.open("other") as three:
         inbox.fail(lambda: NotPermittedError("m"), "team.execute")
-        assert isinstance(one.outcome.result(), NotPermittedError)
-        assert one.outcome.result() is not two.outcome.result()
-        assert not three.outcome.done()
+        first, second = await one.get(here()), await two.get(here())
+        assert isinstance(first, NotPermittedError)
+        assert first is not second
+        assert await three.get(here()) is None
         inbox.fail(lambda: NotPermittedError("m"))
-        assert three.outcome.done()
+        assert isinstance(await three.get(here()), NotPermittedError)
 
 
 async def test_a_raw_reply_keeps_its_payload_to_itself() -> None:

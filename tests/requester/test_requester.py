@@ -77,38 +77,16 @@ async def test_overload_and_absence_are_told_apart(requester: Requester, respond
         await requester.execute("2+2?", timeout=0.2)
 
 
-async def test_the_report_after_the_deadline(nats_url: str, responder: FakeResponder) -> None:
-    """The responder's own report of a timeout is awaited beyond the deadline: it knows whether the CLI ran."""
-    late = asyncio.Event()
-
-    def answer(request: dict[str, Any]) -> None:
-        async def report() -> None:
-            await asyncio.sleep(request["timeout_ms"] / 1000 + 0.05)
-            await responder.client.publish(responder.seen[-1].reply, failure(request["id"], "timeout").to_bytes())
-            late.set()
-
-        responder.tasks.append(asyncio.create_task(report()))
-
-    responder.answer = answer
-    async with Requester(RequesterSettings(nats_url=nats_url, reply_grace_s=10)) as requester:
-        await requester.health()
-        with pytest.raises(ExecuteTimeoutError, match="what timeout says") as caught:
-            await requester.execute("2+2?", timeout=0.1)
-        assert late.is_set()
-        assert caught.value.executed is False
-        assert caught.value.responder == "r1"
-
-
 async def test_no_report_at_all(nats_url: str, responder: FakeResponder) -> None:
-    """Without a report nobody knows what ran, and the call ends after the grace."""
+    """Where no responder accepts, the call ends at the deadline, and surely nothing ran."""
     responder.answer = lambda _: None
-    async with Requester(RequesterSettings(nats_url=nats_url, reply_grace_s=0.05)) as requester:
+    async with Requester(RequesterSettings(nats_url=nats_url, reply_grace_s=60)) as requester:
         await requester.health()
         async with asyncio.timeout(5):
             with pytest.raises(TimeoutError) as caught:
                 await requester.execute("2+2?", timeout=0.05)
         assert isinstance(caught.value, ExecuteTimeoutError)
-        assert caught.value.executed is None
+        assert caught.value.executed is False
         assert repr(requester).endswith("connected, 0 in flight>")
 
 

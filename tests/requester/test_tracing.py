@@ -121,11 +121,11 @@ async def test_the_attempt_travels(
     assert attempt.context
     [headers] = connection.headers
     assert headers
-    assert list(headers) == ["traceparent"]
+    assert headers.keys() == {"traceparent", "Claude-Attend"}
     assert headers["traceparent"].startswith(f"00-{attempt.context.trace_id:032x}-{attempt.context.span_id:016x}-")
     silent = FakeConnection()
     await Requester(RequesterSettings(), connection=silent.as_client()).execute("2+2?")
-    assert silent.headers == [None]
+    assert silent.headers == [{"Claude-Attend": "1"}]
 
 
 @pytest.mark.parametrize("ends", ["well", "badly", "outside"])

@@ -12,10 +12,11 @@ from contract import ExecuteReply, RequestLimits, parse_reply
 from responder.admission import Admission
 from responder.answers import Answers
 from responder.arguments import ArgumentPolicy
+from responder.callers import Incoming, PlainCaller
 from responder.cli_environment import CLIEnvironment
 from responder.execution import Execution
 from responder.run import Runner
-from responder.service import Incoming, Service
+from responder.service import Service
 from responder.slots import Slots
 from responder.statistics import Statistics
 from responder.tracing import Tracing
@@ -36,14 +37,17 @@ class Outlet:
     Attributes:
         max_payload: The largest message.
         published: Subject, body and headers of each.
+        reply_subjects: Where what NATS says of each is to go.
     """
 
     max_payload: int = MAX_PAYLOAD
     published: list[tuple[str, bytes, dict[str, str]]] = field(default_factory=list)
+    reply_subjects: list[str] = field(default_factory=list)
 
-    async def publish(self, subject: str, body: bytes, headers: Mapping[str, str]) -> None:
+    async def publish(self, subject: str, body: bytes, headers: Mapping[str, str], reply: str = "") -> None:
         """Keep a message."""
         self.published.append((subject, body, dict(headers)))
+        self.reply_subjects.append(reply)
 
     @property
     def reply(self) -> ExecuteReply:
@@ -106,6 +110,11 @@ def make_service(
         tracing=tracing,
         statistics=Statistics(datetime.now(UTC)),
     )
+
+
+async def answer(service: Service, message: Incoming, outlet: "Outlet") -> None:
+    """Answer a plain message."""
+    await service.handle(message, PlainCaller(message, outlet))
 
 
 def incoming(

@@ -12,7 +12,7 @@ from contract import ErrorCode, ExecuteFailure, ExecuteReply, ExecuteSuccess
 from responder.run import Runner
 from responder.service import Service
 from responder.slots import Slots
-from tests.responder.parts import INBOX, SECRET, Defective, Outlet, incoming, make_service
+from tests.responder.parts import INBOX, SECRET, Defective, Outlet, answer, incoming, make_service
 from tests.responder.shell import children
 from tests.support.conditions import wait_until
 
@@ -28,7 +28,7 @@ async def ask(service: Service, body: bytes | dict[str, Any], outlet: Outlet | N
     """Send a request, and give the one reply that comes."""
     outlet = outlet or Outlet()
     raw = body if isinstance(body, bytes) else json.dumps({"prompt": "p", **body}).encode()
-    await service.handle(incoming(raw, now()), outlet)
+    await answer(service, incoming(raw, now()), outlet)
     assert outlet.published[0][0] == INBOX
     return outlet.reply
 
@@ -43,7 +43,7 @@ async def test_a_request_is_answered(runner: Runner, tmp_path: Path) -> None:
     """A good request gets its result, its own id, and no header of anybody's."""
     service, outlet = make_service(tmp_path, runner), Outlet()
     body = json.dumps({"prompt": "p", "id": "job-1"}).encode()
-    await service.handle(incoming(body, now(), headers={"Status": "503", "X": CANARY}), outlet)
+    await answer(service, incoming(body, now(), headers={"Status": "503", "X": CANARY}), outlet)
     reply = outlet.reply
     assert isinstance(reply, ExecuteSuccess)
     assert (reply.id, reply.responder, json.loads(reply.result)["result"]) == ("job-1", "r1", "hello")
@@ -133,7 +133,7 @@ async def test_a_foreign_reply_subject_gets_nothing(
 ) -> None:
     """A request that asks for its reply outside the inboxes is not run and not answered, and the log says so."""
     service, outlet = make_service(tmp_path, runner, f"touch {tmp_path / 'started'}; answer hello"), Outlet()
-    await service.handle(incoming(b'{"prompt": "p"}', now(), reply_subject=reply_subject), outlet)
+    await answer(service, incoming(b'{"prompt": "p"}', now(), reply_subject=reply_subject), outlet)
     assert outlet.published == []
     assert not (tmp_path / "started").exists()
     assert "request dropped: its reply subject is not an inbox under _INBOX" in caplog.text
@@ -232,7 +232,7 @@ async def test_a_deadline_that_passes_in_the_backlog(runner: Runner, tmp_path: P
 async def test_the_time_on_the_way_counts(runner: Runner, tmp_path: Path) -> None:
     """A deadline is counted from the arrival of a message, not from when its turn came."""
     service, outlet = make_service(tmp_path, runner, f"touch {tmp_path / 'started'}"), Outlet()
-    await service.handle(incoming(b'{"prompt": "p", "timeout_ms": 500}', now() - 1), outlet)
+    await answer(service, incoming(b'{"prompt": "p", "timeout_ms": 500}', now() - 1), outlet)
     assert isinstance(outlet.reply, ExecuteFailure)
     assert (outlet.reply.code, outlet.reply.executed) == ("timeout", False)
     assert not (tmp_path / "started").exists()
@@ -259,7 +259,7 @@ async def test_every_request_gets_its_own_reply(runner: Runner, tmp_path: Path) 
 
     async def one(number: int) -> None:
         body = json.dumps({"prompt": f"p{number}", "id": f"i{number}"}).encode()
-        await service.handle(incoming(body, now(), reply_subject=f"_INBOX.{number}"), outlet)
+        await answer(service, incoming(body, now(), reply_subject=f"_INBOX.{number}"), outlet)
 
     await asyncio.gather(*(one(number) for number in range(30)))
     said = {subject: json.loads(body) for subject, body, _ in outlet.published}
@@ -273,7 +273,7 @@ async def test_every_request_gets_its_own_reply(runner: Runner, tmp_path: Path) 
 async def test_a_cancelled_request_frees_its_slot(runner: Runner, tmp_path: Path) -> None:
     """A request whose task is cancelled ends its run, frees its slot, and is not answered."""
     service, outlet, before = make_service(tmp_path, runner, WAIT.format(folder=tmp_path)), Outlet(), children()
-    task = asyncio.create_task(service.handle(incoming(b'{"prompt": "p"}', now()), outlet))
+    task = asyncio.create_task(answer(service, incoming(b'{"prompt": "p"}', now()), outlet))
     await wait_until((tmp_path / "begun").exists, "the run")
     task.cancel()
     await asyncio.wait([task])

@@ -20,7 +20,7 @@ from responder.run import Observation, Runner
 from responder.service import Service
 from responder.slots import Slots
 from responder.tracing import Tracing, current_trace_headers, set_observation, set_outcome
-from tests.responder.parts import Defective, Outlet, incoming, make_service
+from tests.responder.parts import Defective, Outlet, answer, incoming, make_service
 from tests.responder.shell import ENV
 
 pytestmark = pytest.mark.usefixtures("patience")
@@ -62,7 +62,7 @@ def provider(exporter: InMemorySpanExporter) -> TracerProvider:
 async def handle(service: Service, body: Mapping[str, Any] | bytes, headers: Mapping[str, str] | None = None) -> Outlet:
     outlet = Outlet()
     raw = body if isinstance(body, bytes) else json.dumps({"prompt": CANARY, **body}).encode()
-    await service.handle(incoming(raw, asyncio.get_running_loop().time(), headers=headers), outlet)
+    await answer(service, incoming(raw, asyncio.get_running_loop().time(), headers=headers), outlet)
     return outlet
 
 
@@ -201,7 +201,7 @@ async def test_a_foreign_reply_subject_is_seen(
     """A request that is dropped is in the trace, without the subject it asked for."""
     service = make_service(tmp_path, runner, provider=provider)
     message = incoming(b'{"prompt": "p"}', asyncio.get_running_loop().time(), reply_subject=f"$JS.{CANARY}")
-    await service.handle(message, Outlet())
+    await answer(service, message, Outlet())
     (span,) = exporter.get_finished_spans()
     assert attributes_of(span)["error.type"] == "invalid_request"
     assert_says_nothing([span])

@@ -1,0 +1,289 @@
+"""A caller that attends to its request: told when a slot is there, asked for its go, given the result until it has it.
+
+What the state machine of `attempt.py` says is done here; `docs/protocol.md` has the exchange.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from contract import (
+    HEADER_STREAM,
+    PART_MAX_BYTES,
+    Assembly,
+    ErrorCode,
+    Frame,
+    FrameKind,
+    Part,
+    PartsError,
+    RequestError,
+    message_size,
+    split,
+)
+from responder.attempt import Attempt, State
+from responder.callers import CallerGoneError, Incoming, Outlet, Slot, UnclaimedError
+from responder.execution import Audience
+from responder.slots import BacklogClosedError
+
+T = TypeVar("T")
+
+# The parts of a request follow each other at once; whoever sends none for so long has gone.
+_PARTS_PAUSE_MAX_S = 5.0
+_PART_HEADERS_BYTES = 1024
+# Between two deliveries of the same result; more for what takes long to send.
+_REPEAT_FIRST_S = 1.0
+_REPEAT_MAX_S = 4.0
+_REPEAT_BYTES_PER_S = 4 * 1024 * 1024
+# How long a result is offered after the deadline, or after its requester has gone.
+_OFFER_S = 30.0
+
+
+@dataclass(frozen=True)
+class Instance:
+    """This process, as its requesters know it.
+
+    Attributes:
+        id: Its ULID.
+        responder: Its responder id.
+        beat_s: Seconds between its beats.
+        request_max_bytes: The largest request that may come in parts.
+    """
+
+    id: str
+    responder: str
+    beat_s: float
+    request_max_bytes: int
+
+
+@dataclass
+class Signals:
+    """What has been heard of an attempt, each at most once.
+
+    Attributes:
+        go: The requester's go has come in time.
+        acked: Its word that it has the result has come, or nobody wants it any more.
+        abandoned: Nobody awaits the run any more.
+        draining: The responder stops.
+    """
+
+    go: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    acked: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    abandoned: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    draining: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+
+class AttendedCaller:
+    """A requester that attends to one attempt.
+
+    Args:
+        incoming: The request.
+        announced: What its parts add up to, where it comes in parts.
+        outlet: Where frames leave.
+        instance: This process.
+    """
+
+    def __init__(self, incoming: Incoming, announced: Part | None, outlet: Outlet, instance: Instance) -> None:
+        self._incoming = incoming
+        self._outlet = outlet
+        self._instance = instance
+        self._attempt = Attempt()
+        self._signals = Signals()
+        self._is_told = False
+        self._deadline = incoming.received_at
+        self._announced = announced
+        self._assembly = Assembly(instance.request_max_bytes)
+        self._parts: asyncio.Queue[Part] = asyncio.Queue()
+        self._outputs: asyncio.Queue[tuple[int, bytes]] = asyncio.Queue()
+        self._wants_output = HEADER_STREAM in incoming.headers
+        self._streaming: asyncio.Task[None] | None = None
+
+    def __repr__(self) -> str:
+        return f"<AttendedCaller {self._attempt!r}>"
+
+    @property
+    def attempt(self) -> str:
+        """Its name: the reply subject of the request."""
+        return self._incoming.reply_subject
+
+    @property
+    def reply_max_bytes(self) -> int | None:
+        """Any: what is too large for one message goes in parts."""
+        return None
+
+    @property
+    def audience(self) -> Audience:
+        """The requester follows the run, and its output where it wants to."""
+        return Audience(self._signals.abandoned, self._stream if self._wants_output else None)
+
+    # What is heard of it.
+
+    def go(self, now: float) -> None:
+        """Take the requester's go."""
+        if self._attempt.go(now):
+            _settle(self._signals.go)
+
+    def take_part(self, part: Part) -> None:
+        """Take a part of the request."""
+        self._parts.put_nowait(part)
+
+    def ack(self) -> None:
+        """Take the requester's word that it has the result."""
+        if self._attempt.ack():
+            _settle(self._signals.acked)
+
+    def cancel(self) -> None:
+        """Take the requester's word that it does not want the result."""
+        self._attempt.cancel()
+        _settle(self._signals.abandoned)
+        _settle(self._signals.acked)
+
+    def abandon(self, now: float) -> None:
+        """Take it that the requester has gone: its run is ended, and its result offered for a while, in case."""
+        self._deadline = min(self._deadline, now)
+        _settle(self._signals.abandoned)
+
+    def drain(self) -> None:
+        """Let go of it if nothing was started."""
+        if self._attempt.is_unstarted:
+            _settle(self._signals.draining)
+
+    # What is done for it.
+
+    async def body(self) -> bytes:
+        """Give the request, once all of its parts are there."""
+        if self._announced is None:
+            return self._incoming.body
+        size = self._announced.whole.size
+        if size > self._instance.request_max_bytes:
+            raise RequestError(
+                ErrorCode.REQUEST_TOO_LARGE,
+                f"request refused: it has {size} bytes, the limit is {self._instance.request_max_bytes}",
+            )
+        await self._tell(FrameKind.ACCEPTED)
+        while True:
+            part = await self._unless_over(self._parts.get(), _PARTS_PAUSE_MAX_S, "a part of the request")
+            try:
+                whole = self._assembly.add(part)
+            except PartsError as error:
+                raise RequestError(ErrorCode.INVALID_REQUEST, f"request refused: {error}") from None
+            if whole is not None:
+                return whole
+
+    async def wait(self, slot: Awaitable[Slot], deadline: float, *, is_free: bool) -> Slot:
+        """Wait for a slot; the requester is told that it has to wait."""
+        self._deadline = deadline
+        if is_free:
+            return await slot
+        taking = asyncio.ensure_future(slot)
+        await asyncio.sleep(0)
+        if not taking.done():
+            await self._tell(FrameKind.ACCEPTED)
+        try:
+            return await self._unless_over(taking)
+        except BaseException:
+            await _release(taking)
+            raise
+
+    async def claim(self) -> None:
+        """Tell the requester that a slot is held for it, and wait for its go."""
+        if self._attempt.ready(asyncio.get_running_loop().time()):
+            await self._tell(FrameKind.READY)
+        await self._unless_over(self._signals.go, self._go_window_s(), "the requester's go")
+
+    async def deliver(self, body: bytes, headers: Mapping[str, str]) -> None:
+        """Give the requester the result until it says that it has it, or nobody wants it any more."""
+        if self._streaming is not None:
+            self._streaming.cancel()
+        if not self._attempt.end():
+            return
+        if not self._is_told and message_size(dict(headers), body) <= self._outlet.max_payload:
+            # Nothing is lost with it: whoever hears nothing of its request asks another.
+            await self._outlet.publish(self.attempt, body, headers)
+            self._attempt.ack()
+            return
+        now = asyncio.get_running_loop().time
+        frames = self._result_frames(body, headers)
+        pause_s = _REPEAT_FIRST_S + len(body) / _REPEAT_BYTES_PER_S
+        offered_at = now()
+        while self._attempt.state is State.ENDED and now() < max(self._deadline, offered_at) + _OFFER_S:
+            for frame in frames:
+                await self._outlet.publish(self.attempt, frame.payload, {**headers, **frame.headers()})
+            await asyncio.wait({self._signals.acked}, timeout=pause_s)
+            pause_s = max(pause_s, min(2 * pause_s, _REPEAT_MAX_S))
+        self._attempt.cancel()
+
+    def give_up(self) -> None:
+        """Offer the result no more: there is no way to its requester."""
+        _settle(self._signals.acked)
+        self._attempt.cancel()
+
+    def _result_frames(self, body: bytes, headers: Mapping[str, str]) -> list[Frame]:
+        whole = Frame(FrameKind.RESULT, instance=self._instance.id, body=body)
+        size, limit = message_size({**headers, **whole.headers()}, body), self._outlet.max_payload
+        if size <= min(PART_MAX_BYTES, limit):
+            return [whole]
+        part_bytes = min(PART_MAX_BYTES, limit - (size - len(body)) - _PART_HEADERS_BYTES)
+        return [Frame(FrameKind.RESULT, instance=self._instance.id, part=part) for part in split(body, part_bytes)]
+
+    async def _tell(self, kind: FrameKind) -> None:
+        self._is_told = True
+        frame = Frame(
+            kind,
+            instance=self._instance.id,
+            responder=self._instance.responder,
+            beat_ms=round(self._instance.beat_s * 1000),
+        )
+        await self._outlet.publish(self.attempt, b"", frame.headers())
+
+    def _go_window_s(self) -> float:
+        return max(0.0, min(self._attempt.go_by, self._deadline) - asyncio.get_running_loop().time())
+
+    async def _unless_over(self, awaited: Awaitable[T], seconds: float | None = None, what: str = "") -> T:
+        """Await something that may come too late, or for nobody."""
+        signals = self._signals
+        waiting = asyncio.ensure_future(awaited)
+        ends: set[asyncio.Future[Any]] = {waiting, signals.abandoned, signals.draining}
+        try:
+            await asyncio.wait(ends, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            waiting.cancel()
+            raise
+        if waiting.done():
+            return waiting.result()
+        if waiting is not signals.go:
+            waiting.cancel()
+        if signals.abandoned.done():
+            raise CallerGoneError
+        if signals.draining.done():
+            raise BacklogClosedError
+        raise UnclaimedError(f"{what} did not come in time")
+
+    def _stream(self, offset: int, lines: bytes) -> None:
+        self._outputs.put_nowait((offset, lines))
+        if self._streaming is None:
+            self._streaming = asyncio.create_task(self._send_outputs())
+
+    async def _send_outputs(self) -> None:
+        limit = min(PART_MAX_BYTES, self._outlet.max_payload - _PART_HEADERS_BYTES)
+        while True:
+            offset, lines = await self._outputs.get()
+            for start in range(0, len(lines), limit):
+                piece = lines[start : start + limit]
+                frame = Frame(FrameKind.OUTPUT, instance=self._instance.id, offset=offset + start, body=piece)
+                await self._outlet.publish(self.attempt, frame.payload, frame.headers())
+
+
+async def _release(taking: asyncio.Future[Slot]) -> None:
+    """Give a slot back that came although nobody waits for it any more."""
+    taking.cancel()
+    with contextlib.suppress(asyncio.CancelledError, Exception):
+        slot = await taking
+        with slot:
+            pass
+
+
+def _settle(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -1,0 +1,110 @@
+"""The sessions of the requesters that attend to attempts here: one beat for all attempts of a session."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from contract import SETTLE_S, Frame, FrameKind, Pulse, Verdict, session_of, token_of
+from responder.attended import AttendedCaller, Instance
+from responder.callers import Outlet
+
+# While a session cannot be reached, until it is given up.
+_BEAT_AGAIN_S = 0.1
+
+
+@dataclass
+class Session:
+    """A requester, as far as it is known here.
+
+    Attributes:
+        pulse: Whether it is alive.
+        callers: Its attempts, by the last token of their names.
+    """
+
+    pulse: Pulse
+    callers: dict[str, AttendedCaller]
+
+
+class Sessions:
+    """Beats for the sessions that have attempts here, and ends the runs of those that have gone.
+
+    Args:
+        instance: This process.
+        outlet: Where beats leave.
+        unattended_max_s: How long a run goes on, in seconds, while nothing is heard of its requester.
+        reply_of: Gives the subject on which NATS says that a session, named by its key, has gone.
+    """
+
+    def __init__(
+        self, instance: Instance, outlet: Outlet, unattended_max_s: float, reply_of: Callable[[str], str]
+    ) -> None:
+        self._instance = instance
+        self._outlet = outlet
+        self._unattended_max_s = unattended_max_s
+        self._reply_of = reply_of
+        self._sessions: dict[str, Session] = {}
+        self._settles_at = 0.0
+        self._is_up = True
+
+    def __repr__(self) -> str:
+        return f"<Sessions {len(self._sessions)}>"
+
+    @property
+    def sessions(self) -> Mapping[str, Session]:
+        """The sessions by name."""
+        return self._sessions
+
+    def add(self, caller: AttendedCaller) -> None:
+        """Attend to a caller's session."""
+        name, now = session_of(caller.attempt), asyncio.get_running_loop().time()
+        if name not in self._sessions:
+            self._sessions[name] = Session(Pulse(self._unattended_max_s, now, self._settles_at), {})
+        self._sessions[name].callers[token_of(caller.attempt)] = caller
+        self.hear(name)
+
+    def remove(self, caller: AttendedCaller) -> None:
+        """Attend to a caller no more."""
+        name = session_of(caller.attempt)
+        self._sessions[name].callers.pop(token_of(caller.attempt), None)
+        if not self._sessions[name].callers:
+            del self._sessions[name]
+
+    def hear(self, name: str) -> None:
+        """Note that a session was heard of."""
+        if name in self._sessions:
+            self._sessions[name].pulse.hear()
+
+    def refuse(self, name: str) -> None:
+        """Note that NATS knows nobody by a session's subject."""
+        if name in self._sessions:
+            self._sessions[name].pulse.refuse(asyncio.get_running_loop().time())
+            self._abandon_if_lost(self._sessions[name])
+
+    def reconnect(self) -> None:
+        """Note that our own connection was renewed."""
+        now = asyncio.get_running_loop().time()
+        self._settles_at = now + SETTLE_S
+        for session in self._sessions.values():
+            session.pulse.reconnect(now)
+
+    async def beat(self, is_up: Callable[[], bool]) -> None:
+        """Beat until cancelled; `is_up` says whether there is a connection: silence without one says nothing."""
+        loop = asyncio.get_running_loop()
+        while True:
+            is_in_doubt = any(one.pulse.verdict is Verdict.UNREACHABLE for one in self._sessions.values())
+            pause_s = _BEAT_AGAIN_S if is_in_doubt else self._instance.beat_s
+            await asyncio.sleep(pause_s)
+            if not is_up():
+                continue
+            for name, session in list(self._sessions.items()):
+                session.pulse.look(loop.time(), 2 * self._instance.beat_s)
+                self._abandon_if_lost(session)
+                frame = Frame(FrameKind.BEAT, instance=self._instance.id, body="\n".join(session.callers).encode())
+                subject = f"{name}.{self._instance.id}"
+                await self._outlet.publish(subject, frame.payload, frame.headers(), self._reply_of(name))
+
+    def _abandon_if_lost(self, session: Session) -> None:
+        if session.pulse.verdict is Verdict.LOST:
+            now = asyncio.get_running_loop().time()
+            for caller in list(session.callers.values()):
+                caller.abandon(now)
