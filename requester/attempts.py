@@ -19,6 +19,7 @@ from requester.errors import (
     UnavailableError,
     error_of,
 )
+from requester.metrics import Metrics
 from requester.output import OutputFollower
 from requester.request import left_ms
 from requester.retry import Backoff, Failover, decide, is_moved
@@ -81,6 +82,7 @@ class Attempts:
         way: What they are sent over.
         subject: Where to.
         tracing: Who is told.
+        metrics: Who counts.
         backoff: How long the pauses are.
         patience: How long an attempt is waited for.
         budget: Stretches the pauses when most attempts are refused.
@@ -90,6 +92,7 @@ class Attempts:
     way: Way
     subject: str
     tracing: Tracing
+    metrics: Metrics
     backoff: Backoff
     patience: Patience = field(default_factory=Patience)
     budget: RetryBudget = field(default_factory=RetryBudget)
@@ -140,6 +143,7 @@ class Attempts:
                     raise failed from failed.__cause__
             else:
                 self.budget.succeed()
+                self.metrics.attempt_ended(None)
                 return success, attempt
         raise AssertionError("counting does not end")
 
@@ -168,6 +172,7 @@ class Attempts:
         return success
 
     def _count(self, error: RequesterError) -> None:
+        self.metrics.attempt_ended(str(error.code))
         if isinstance(error, UnavailableError) and not is_moved(error):
             self.budget.fail()
 

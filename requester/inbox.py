@@ -76,6 +76,7 @@ class Inbox:
 
     def __init__(self) -> None:
         self._mailboxes: dict[str, Mailbox] = {}
+        self._emptied = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._mailboxes)
@@ -88,10 +89,13 @@ class Inbox:
         """Have a mailbox within the block; nothing is left of it afterwards, however the block ends."""
         mailbox = Mailbox(subject)
         self._mailboxes[mailbox.token] = mailbox
+        self._emptied.clear()
         try:
             yield mailbox
         finally:
             del self._mailboxes[mailbox.token]
+            if not self._mailboxes:
+                self._emptied.set()
 
     def deliver(self, token: str, item: Item) -> bool:
         """Put what has come into its mailbox; says whether there is one."""
@@ -99,6 +103,11 @@ class Inbox:
         if mailbox is not None:
             mailbox.put(item)
         return mailbox is not None
+
+    async def wait_empty(self) -> None:
+        """Wait until nobody awaits anything."""
+        if self._mailboxes:
+            await self._emptied.wait()
 
     def fail(self, error: Callable[[], RequesterError], subject: str | None = None) -> None:
         """End the waits, each with an error of its own.

@@ -177,9 +177,7 @@ class Link:
 
     async def forget(self) -> None:
         """Stop listening on a connection that lives on."""
-        self.watch.close()
-        if self._sending:
-            await asyncio.wait(self._sending, timeout=_CLOSE_GRACE_S)
+        await self._say_last_words()
         if self._subscription is not None and not self.client.is_closed:
             with contextlib.suppress(nats_errors.Error):
                 await self._subscription.unsubscribe()
@@ -261,6 +259,16 @@ class Link:
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
 
+    async def _say_last_words(self) -> None:
+        """Send the cancellations of what is given up now."""
+        self.watch.close()
+        with contextlib.suppress(nats_errors.Error, TimeoutError):
+            async with asyncio.timeout(_CLOSE_GRACE_S):
+                await self.inbox.wait_empty()
+                if self._sending:
+                    await asyncio.wait(self._sending)
+                    await self.client.flush()
+
     async def _send_or_drop(self, frame: Frame, instance: str, token: str) -> None:
         with contextlib.suppress(RequesterError):
             await self.send(frame, instance, token)
@@ -272,9 +280,7 @@ class Link:
             dialing.cancel()
             # nats-py may swallow a cancellation, and would then dial for ever.
             await asyncio.wait({dialing}, timeout=_CANCEL_AGAIN_S)
-        self.watch.close()
-        if self._sending:
-            await asyncio.wait(self._sending, timeout=_CLOSE_GRACE_S)
+        await self._say_last_words()
         self._drop_unsent()
         closing = asyncio.create_task(self.client.close())
         await asyncio.wait({closing}, timeout=_CLOSE_GRACE_S)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Literal, Self
 
+from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 from pydantic import ValidationError
 
@@ -25,12 +26,13 @@ from requester.budget import RetryBudget
 from requester.errors import CircuitOpenError, InvalidRequestError, ProtocolError, RequesterError, error_of
 from requester.hop import Hop
 from requester.link import Client
+from requester.metrics import Metrics
 from requester.output import OutputFollower
 from requester.reply import Reply, read_reply
 from requester.request import build_request, check_timeout
 from requester.retry import Backoff, Failover
 from requester.settings import RequesterSettings
-from requester.tracing import Tracing
+from requester.tracing import RequestSpan, Tracing
 
 _log = logging.getLogger(__name__)
 
@@ -48,6 +50,7 @@ class Requester:
         connection: A NATS connection of the caller's: it is used and never closed, and its permission violations
             are noticed only when the reply stays away.
         tracer_provider: Where its spans go; None for the process's own.
+        meter_provider: Where its metrics go; None for the process's own.
 
     Raises:
         SettingsError: The environment has a setting that cannot be used.
@@ -59,15 +62,18 @@ class Requester:
         *,
         connection: Client | None = None,
         tracer_provider: TracerProvider | None = None,
+        meter_provider: MeterProvider | None = None,
     ) -> None:
         self._settings = settings or RequesterSettings()
         self._subjects = Subjects(self._settings.subject_prefix)
         self._hop = Hop(self._settings, connection)
         self._tracing = Tracing(tracer_provider)
+        self._metrics = Metrics(self._subjects.execute, meter_provider)
         self._attempts = Attempts(
             way=self._hop,
             subject=self._subjects.execute,
             tracing=self._tracing,
+            metrics=self._metrics,
             backoff=Backoff(self._settings.backoff_first_s, self._settings.backoff_max_s),
             patience=Patience(
                 accept_s=self._settings.accept_timeout_s,
@@ -136,19 +142,21 @@ class Requester:
         request = build_request(prompt, args=args, cwd=cwd, request_id=request_id)
         if failover not in set(Failover):
             raise InvalidRequestError(f"request refused: failover is one of {', '.join(Failover)}")
-        with self._tracing.request(self._subjects.execute, request.id or "") as span, self._circuit(request.id):
+        with self._tracing.request(self._subjects.execute, request.id or "") as span, self._circuit(span, request.id):
             output = None if on_output is None else OutputFollower(on_output)
             success, attempts = await self._attempts.run(Wanted(request, deadline, Failover(failover), output), span)
             return read_reply(success, request.args, attempts=attempts, duration_s=loop.time() - started)
 
     @contextlib.contextmanager
-    def _circuit(self, request_id: str | None) -> Iterator[None]:
+    def _circuit(self, span: RequestSpan, request_id: str | None) -> Iterator[None]:
         """Let a request through the circuit breaker, and tell it how that ended."""
         if self._breaker is None:
             yield
             return
         now = asyncio.get_running_loop().time
+        state = self._breaker.state
         passage = self._breaker.admit(now())
+        self._tell_circuit(state, span)
         if not isinstance(passage, Passage):
             message = "not sent: most requests failed lately, the circuit is open"
             raise CircuitOpenError(message, request_id=request_id, retry_after_s=passage)
@@ -161,8 +169,14 @@ class Requester:
         finally:
             state = self._breaker.state
             self._breaker.settle(passage, now(), is_failure=is_failure)
-            if self._breaker.state is not state:
-                _log.warning("circuit %s: %s", self._subjects.execute, self._breaker.state)
+            self._tell_circuit(state, span)
+
+    def _tell_circuit(self, state: CircuitState, span: RequestSpan) -> None:
+        """Tell the log, the trace and the metrics that the circuit is in another state than before."""
+        if self.circuit is not state:
+            _log.warning("circuit %s: %s", self._subjects.execute, self.circuit)
+            span.circuit_changed(self.circuit)
+            self._metrics.circuit_changed(self.circuit)
 
     async def health(
         self,

@@ -56,6 +56,10 @@ class RequestSpan:
         """Tell why an attempt failed."""
         self._span.add_event("attempt failed", {"claude_cli.attempt": attempt, "error.type": str(error.code)})
 
+    def circuit_changed(self, state: str) -> None:
+        """Tell that requests are let through from now on, or no more."""
+        self._span.add_event("circuit changed", {"claude_cli.circuit.state": state})
+
 
 class Tracing:
     """Makes the requester's spans.

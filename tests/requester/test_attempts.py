@@ -19,6 +19,7 @@ from requester import (
     ResponderLostError,
 )
 from requester.attempts import Attempts, Patience, Wanted
+from requester.metrics import Metrics
 from requester.request import build_request
 from requester.retry import Backoff, Failover
 from requester.tracing import RequestSpan, Tracing
@@ -35,6 +36,7 @@ async def run(
         way=way,
         subject=SUBJECT,
         tracing=Tracing(),
+        metrics=Metrics(SUBJECT),
         backoff=Backoff(0.01, 0.01),
         patience=Patience(accept_s=0.5, reply_grace_s=5.0),
         random=lambda: random,

@@ -172,6 +172,7 @@ async def test_an_open_circuit_sends_nothing_until_its_trial(
             await asyncio.sleep(error.retry_after_s or 0)
     assert [record.getMessage().rpartition(" ")[2] for record in caplog.records if "circuit" in record.message] == [
         "open",
+        "half-open",
         "closed",
     ]
 
