@@ -2,6 +2,18 @@
 
 from contract.codes import CODE_FACTS, CodeFacts, ErrorCode
 from contract.health import HealthReply, HealthRequest, parse_health_request
+from contract.jetstream import Bucket, Call, JetStreamError, Stored, answer, describe_stream, stored
+from contract.record import (
+    KeptReply,
+    RecordError,
+    RunRecord,
+    RunState,
+    fingerprint,
+    kept_reply,
+    parse_record,
+    record_key,
+    whole_reply,
+)
 from contract.reply import ExecuteFailure, ExecuteReply, ExecuteSuccess, ReplyError, parse_reply
 from contract.request import (
     DEFAULT_TIMEOUT_MS,
@@ -40,6 +52,8 @@ __all__ = [
     "PROMPT_MAX_BYTES",
     "QUEUE_GROUP",
     "SERVICE_NAME",
+    "Bucket",
+    "Call",
     "CodeFacts",
     "ErrorCode",
     "ExecuteFailure",
@@ -48,19 +62,33 @@ __all__ = [
     "ExecuteSuccess",
     "HealthReply",
     "HealthRequest",
+    "JetStreamError",
+    "KeptReply",
+    "RecordError",
     "ReplyError",
     "RequestError",
     "RequestLimits",
+    "RunRecord",
+    "RunState",
+    "Stored",
     "Subjects",
+    "answer",
     "check_servers",
+    "describe_stream",
+    "fingerprint",
     "has_inbox_prefix",
     "is_plain_subject",
+    "kept_reply",
     "mask_servers",
     "mask_user_info",
     "message_size",
     "new_ulid",
     "parse_health_request",
+    "parse_record",
     "parse_reply",
     "parse_request",
+    "record_key",
     "split_servers",
+    "stored",
+    "whole_reply",
 ]

@@ -19,6 +19,7 @@ class ErrorCode(StrEnum):
     CIRCUIT_OPEN = "circuit_open"
     OVERLOADED = "overloaded"
     STOPPING = "stopping"
+    RECORDS_UNAVAILABLE = "records_unavailable"
     # The time is over, or the run was cut short.
     TIMEOUT = "timeout"
     RESPONDER_STOPPED = "responder_stopped"
@@ -70,6 +71,9 @@ CODE_FACTS: dict[ErrorCode, CodeFacts] = {
     ErrorCode.CIRCUIT_OPEN: CodeFacts(503, True, False, "the requester's circuit breaker is open; nothing was sent"),
     ErrorCode.OVERLOADED: CodeFacts(503, True, False, "every slot is taken and the backlog is full"),
     ErrorCode.STOPPING: CodeFacts(503, True, False, "the responder stops and has not started the request"),
+    ErrorCode.RECORDS_UNAVAILABLE: CodeFacts(
+        503, True, False, "the record of the idempotency key cannot be read or written now"
+    ),
     ErrorCode.TIMEOUT: CodeFacts(504, True, None, "the deadline passed, in the backlog or during the run"),
     ErrorCode.RESPONDER_STOPPED: CodeFacts(503, True, True, "the responder was stopped before the run had ended"),
     ErrorCode.CLI_NOT_FOUND: CodeFacts(500, False, False, "the CLI is not installed where the responder looks for it"),

@@ -51,6 +51,15 @@ class Subjects:
         """Give the subject on which one responder, named by its id, answers health requests."""
         return f"{self.prefix}.health.{responder}"
 
+    def instance_of(self, instance: str) -> str:
+        """Give the subject of one process of a responder: NATS says 503 there when the process has gone."""
+        return f"{self.prefix}.instance.{instance}"
+
+    @property
+    def runs_bucket(self) -> str:
+        """The key-value bucket with the records of runs."""
+        return f"{self.prefix.replace('.', '-')}-runs"
+
 
 def has_inbox_prefix(reply_subject: str, inbox_prefix: str) -> bool:
     """Say whether a reply subject is an inbox and may be published to.

@@ -18,13 +18,14 @@ class _Lent:
 _LENT: dict[asyncio.AbstractEventLoop, _Lent] = {}
 
 
-async def execute(
+async def execute(  # noqa: PLR0913 # those of Requester.execute
     prompt: str,
     *,
     timeout: float | None = None,  # noqa: ASYNC109 # as in Requester.execute
     args: Sequence[str] | None = None,
     cwd: str | None = None,
     request_id: str | None = None,
+    idempotency_key: str | None = None,
 ) -> Reply:
     """Run the CLI once, wherever there is a free slot, and give its answer.
 
@@ -36,7 +37,9 @@ async def execute(
         SettingsError: The environment has a setting that cannot be used.
     """
     requester = await _default_requester()
-    return await requester.execute(prompt, timeout=timeout, args=args, cwd=cwd, request_id=request_id)
+    return await requester.execute(
+        prompt, timeout=timeout, args=args, cwd=cwd, request_id=request_id, idempotency_key=idempotency_key
+    )
 
 
 async def close_default() -> None:

@@ -10,6 +10,7 @@ RequesterError                    the root, and what a code is that only a newer
 │   ├── NoRespondersError         nobody listens
 │   ├── OverloadedError           every slot is taken and the backlog is full
 │   ├── StoppingError             the responder stops
+│   ├── RecordsUnavailableError   the record of the idempotency key cannot be reached
 │   ├── CircuitOpenError          most requests failed lately: none is sent for a while
 │   └── NotConnectedError         NATS cannot be reached
 ├── NotPermittedError             change the credentials or the server's permissions
@@ -135,6 +136,12 @@ class StoppingError(UnavailableError):
     """The responder stops and has not started the request."""
 
     code = ErrorCode.STOPPING
+
+
+class RecordsUnavailableError(UnavailableError):
+    """The record of the idempotency key cannot be read or written now, so nothing was started."""
+
+    code = ErrorCode.RECORDS_UNAVAILABLE
 
 
 class NotConnectedError(UnavailableError):
@@ -266,6 +273,7 @@ ERRORS: dict[ErrorCode, type[RequesterError]] = {
     ErrorCode.CIRCUIT_OPEN: CircuitOpenError,
     ErrorCode.OVERLOADED: OverloadedError,
     ErrorCode.STOPPING: StoppingError,
+    ErrorCode.RECORDS_UNAVAILABLE: RecordsUnavailableError,
     ErrorCode.TIMEOUT: ExecuteTimeoutError,
     ErrorCode.RESPONDER_STOPPED: ResponderStoppedError,
     ErrorCode.CLI_NOT_FOUND: CLINotFoundError,

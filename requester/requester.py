@@ -88,7 +88,7 @@ class Requester:
     ) -> None:
         await self.close()
 
-    async def execute(
+    async def execute(  # noqa: PLR0913 # what a request may say, each by its name
         self,
         prompt: str,
         *,
@@ -96,6 +96,7 @@ class Requester:
         args: Sequence[str] | None = None,
         cwd: str | None = None,
         request_id: str | None = None,
+        idempotency_key: str | None = None,
     ) -> Reply:
         """Run the CLI once, wherever there is a free slot, and give its answer.
 
@@ -109,6 +110,8 @@ class Requester:
             args: The CLI's flags, as far as the responder allows them; None for its headless mode with JSON output.
             cwd: Working directory inside the responder's roots; None for a fresh empty one.
             request_id: Names the request in logs and traces; None makes a ULID.
+            idempotency_key: Names the work, 1 to 128 of `A-Z a-z 0-9 . _ : -`: a call with the key of an earlier one
+                joins its run or gets its kept result, instead of running again. None means that each call runs.
 
         Returns:
             The answer.
@@ -119,7 +122,7 @@ class Requester:
         loop = asyncio.get_running_loop()
         started = loop.time()
         deadline = started + check_timeout(self._settings.timeout_s if timeout is None else timeout)
-        request = build_request(prompt, args=args, cwd=cwd, request_id=request_id)
+        request = build_request(prompt, args=args, cwd=cwd, request_id=request_id, idempotency_key=idempotency_key)
         with self._tracing.request(self._subjects.execute, request.id or "") as span, self._circuit(request.id):
             success, attempts = await self._attempts.run(request, deadline, span)
             return read_reply(success, request.args, attempts=attempts, duration_s=loop.time() - started)

@@ -98,13 +98,14 @@ _THREAD = LoopThread()
 os.register_at_fork(after_in_child=_THREAD.forget)
 
 
-def execute_sync(
+def execute_sync(  # noqa: PLR0913 # those of Requester.execute
     prompt: str,
     *,
     timeout: float | None = None,
     args: Sequence[str] | None = None,
     cwd: str | None = None,
     request_id: str | None = None,
+    idempotency_key: str | None = None,
 ) -> Reply:
     """Run the CLI once and wait for its answer, from any thread, also one whose own event loop runs (it blocks it).
 
@@ -115,7 +116,9 @@ def execute_sync(
         RequesterError: Why there is no answer.
         SettingsError: The environment has a setting that cannot be used.
     """
-    return _THREAD.run(execute(prompt, timeout=timeout, args=args, cwd=cwd, request_id=request_id))
+    return _THREAD.run(
+        execute(prompt, timeout=timeout, args=args, cwd=cwd, request_id=request_id, idempotency_key=idempotency_key)
+    )
 
 
 def close_default_sync() -> None:

@@ -27,6 +27,9 @@ async def listen(parts: Parts, link: Link) -> list[Membership]:
     memberships.append(await link.subscribe(subjects.health, answer_health, QUEUE_GROUP))
     memberships.append(await link.subscribe(subjects.health_of(parts.settings.name), answer_health))
 
+    # Never left: as long as this process may run something, NATS does not say 503 here.
+    await link.subscribe(subjects.instance_of(parts.instance), _ignore)
+
     async def handle(incoming: Incoming) -> None:
         await parts.service.handle(incoming, link)
 
@@ -34,7 +37,14 @@ async def listen(parts: Parts, link: Link) -> list[Membership]:
     await link.barrier()
     if link.is_refused(subjects.execute):
         raise LinkError(f"NATS does not permit this responder to listen on {subjects.execute} in group {QUEUE_GROUP}")
+    if link.is_refused(subjects.instance_of(parts.instance)):
+        # The others would take over what it runs.
+        raise LinkError(f"NATS does not permit this responder to listen on {subjects.instance_of('*')}")
     return memberships
+
+
+async def _ignore(_incoming: Incoming) -> None:
+    """Be there: who asks wants to know whether NATS says 503."""
 
 
 def _answering(parts: Parts, link: Link, answer: Callable[[Incoming], Awaitable[bytes]]) -> Handler:

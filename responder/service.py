@@ -11,6 +11,8 @@ from contract import ErrorCode, ExecuteFailure, ExecuteReply, RequestError, has_
 from responder.admission import Admission, Job
 from responder.answers import Answers
 from responder.execution import Execution
+from responder.keyed import JoinedTooLongError, Keyed
+from responder.records import RecordsError
 from responder.slots import BacklogClosedError, BacklogFullError, Slots, WaitedTooLongError
 from responder.statistics import Statistics
 from responder.tracing import Tracing, set_error, set_reply
@@ -70,6 +72,7 @@ class Service:
         admission: Decides what may run.
         slots: The permits to run.
         execution: Runs it.
+        keyed: Joins a repeat to the run with the same idempotency key.
         answers: Builds the replies.
         tracing: Starts the spans.
         statistics: Counts.
@@ -79,6 +82,7 @@ class Service:
     admission: Admission
     slots: Slots
     execution: Execution
+    keyed: Keyed
     answers: Answers
     tracing: Tracing
     statistics: Statistics
@@ -112,18 +116,16 @@ class Service:
             progress: Is told when the CLI may have been started.
 
         Raises:
-            RequestError: Its directory has gone since it was admitted.
+            RequestError: Its directory has gone since it was admitted, or its key was used for another request.
         """
         now = asyncio.get_running_loop().time
         arrived_at = now()
+        reply = None
         try:
-            with self.tracing.wait_for_slot(self.slots.backlog):
-                slot = await self.slots.take(job.deadline)
-            with slot:
-                wait_s = now() - arrived_at
-                if progress is not None:
-                    progress.may_have_run = True
-                outcome, seen = await self.execution.execute(job)
+            async with self.keyed.turn(job):
+                while reply is None:
+                    reply = await self.keyed.find(job) or await self._run_in_slot(job, arrived_at, progress)
+            return reply
         except BacklogFullError as error:
             return self.answers.refusal(
                 job.request_id, ErrorCode.OVERLOADED, str(error), retry_after_ms=error.retry_after_ms
@@ -134,6 +136,25 @@ class Service:
         except BacklogClosedError:
             message = "the responder stops and has not started the request"
             return self.answers.refusal(job.request_id, ErrorCode.STOPPING, message, wait_s=now() - arrived_at)
+        except JoinedTooLongError as error:
+            refusal = self.answers.refusal(job.request_id, ErrorCode.TIMEOUT, str(error), wait_s=now() - arrived_at)
+            return refusal.model_copy(update={"executed": error.is_running})
+        except RecordsError as error:
+            _log.error("no record for an idempotency key: %s", error)
+            message = "the record of the idempotency key cannot be read or written now"
+            return self.answers.refusal(job.request_id, ErrorCode.RECORDS_UNAVAILABLE, message)
+
+    async def _run_in_slot(self, job: Job, arrived_at: float, progress: Progress | None) -> ExecuteReply | None:
+        with self.tracing.wait_for_slot(self.slots.backlog):
+            slot = await self.slots.take(job.deadline)
+        with slot:
+            wait_s = asyncio.get_running_loop().time() - arrived_at
+            return await self.keyed.run(job, lambda: self._execute(job, wait_s, progress))
+
+    async def _execute(self, job: Job, wait_s: float, progress: Progress | None) -> ExecuteReply:
+        if progress is not None:
+            progress.may_have_run = True
+        outcome, seen = await self.execution.execute(job)
         private = (job.prompt, *job.arguments.private)
         return self.answers.outcome(job.request_id, outcome, private, seen.duration_s, wait_s)
 

@@ -12,8 +12,11 @@ from contract import ExecuteReply, RequestLimits, parse_reply
 from responder.admission import Admission
 from responder.answers import Answers
 from responder.arguments import ArgumentPolicy
+from responder.claims import Claims
 from responder.cli_environment import CLIEnvironment
 from responder.execution import Execution
+from responder.keyed import Keyed
+from responder.records import MemoryRecords
 from responder.run import Runner
 from responder.service import Incoming, Service
 from responder.slots import Slots
@@ -102,6 +105,7 @@ def make_service(
         admission=Admission(RequestLimits(), ArgumentPolicy(), directories),
         slots=slots or Slots(2, 2),
         execution=Execution(executable, runner, environment, directories, tracing),
+        keyed=Keyed(Claims(MemoryRecords(3600), "I1")),
         answers=Answers("r1", environment.secrets()),
         tracing=tracing,
         statistics=Statistics(datetime.now(UTC)),
