@@ -20,6 +20,7 @@ class ErrorCode(StrEnum):
     OVERLOADED = "overloaded"
     STOPPING = "stopping"
     UNCLAIMED = "unclaimed"
+    RECORDS_UNAVAILABLE = "records_unavailable"
     # The time is over, or the run was cut short.
     TIMEOUT = "timeout"
     RESPONDER_STOPPED = "responder_stopped"
@@ -74,6 +75,9 @@ CODE_FACTS: dict[ErrorCode, CodeFacts] = {
     ErrorCode.OVERLOADED: CodeFacts(503, True, False, "every slot is taken and the backlog is full"),
     ErrorCode.STOPPING: CodeFacts(503, True, False, "the responder stops and has not started the request"),
     ErrorCode.UNCLAIMED: CodeFacts(503, True, False, "a slot was free, and the requester's go did not come in time"),
+    ErrorCode.RECORDS_UNAVAILABLE: CodeFacts(
+        503, True, False, "the record of the idempotency key cannot be read or written now"
+    ),
     ErrorCode.TIMEOUT: CodeFacts(504, True, None, "the deadline passed, in the backlog or during the run"),
     ErrorCode.RESPONDER_STOPPED: CodeFacts(503, True, True, "the responder was stopped before the run had ended"),
     ErrorCode.RESPONDER_LOST: CodeFacts(503, True, True, "the responder was lost after the run had started"),

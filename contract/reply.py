@@ -23,6 +23,7 @@ class _Reply(BaseModel):
     usage: dict[str, Any] | None = None
     cost_usd: float | None = None
     num_turns: int | None = None
+    kept: bool | None = None
 
     def to_bytes(self) -> bytes:
         """Give the JSON that travels; what is not known does not."""
@@ -42,6 +43,7 @@ class ExecuteSuccess(_Reply):
         usage: Tokens as the CLI reports them.
         cost_usd: What the CLI says the run cost.
         num_turns: Turns of the agent's loop.
+        kept: True where this is the result of another request with the same idempotency key.
     """
 
     success: Literal[True] = True

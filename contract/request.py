@@ -60,6 +60,7 @@ class RequestLimits:
 
 
 RequestId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,64}$")]
+IdempotencyKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,128}$")]
 
 
 class ExecuteRequest(BaseModel):
@@ -71,6 +72,7 @@ class ExecuteRequest(BaseModel):
         args: The CLI's flags; none means those of its headless mode, `-p --output-format json`.
         cwd: Working directory inside the responder's roots; none means a fresh empty one.
         timeout_ms: Milliseconds from now after which nobody waits any more, the wait for a slot included.
+        idempotency_key: Names the work: another request with the same key joins its run or gets its kept result.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, populate_by_name=True)
@@ -85,6 +87,7 @@ class ExecuteRequest(BaseModel):
             strict=True, ge=1, validation_alias=AliasChoices("timeout_ms", "timeout"), serialization_alias="timeout_ms"
         ),
     ] = DEFAULT_TIMEOUT_MS
+    idempotency_key: IdempotencyKey | None = None
 
     @model_validator(mode="before")
     @classmethod

@@ -52,8 +52,13 @@ class Subjects:
         return f"{self.prefix}.health.{responder}"
 
     def instance_of(self, instance: str) -> str:
-        """Give the subject on which one instance, named by its ULID, hears the frames of requesters."""
+        """Give the subject of one process of a responder: NATS says 503 there when the process has gone."""
         return f"{self.prefix}.instance.{instance}"
+
+    @property
+    def runs_bucket(self) -> str:
+        """The key-value bucket with the records of runs."""
+        return f"{self.prefix.replace('.', '-')}-runs"
 
 
 def has_inbox_prefix(reply_subject: str, inbox_prefix: str) -> bool:

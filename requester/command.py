@@ -35,6 +35,9 @@ def ask(  # noqa: PLR0913 # one parameter for each option
         list[str] | None,
         typer.Option(metavar="ARG", help="One of the CLI's flags or values: --arg=--model --arg=opus."),
     ] = None,
+    idempotency_key: Annotated[
+        str | None, typer.Option(metavar="KEY", help="Join the run with this key, or get its result, if there is one.")
+    ] = None,
     nats_url: Annotated[str | None, typer.Option(help="NATS servers; $NATS_URL keeps a password out of ps.")] = None,
     subject_prefix: Annotated[str | None, typer.Option(help="What the fleet's subjects begin with.")] = None,
     verbose: Annotated[
@@ -47,7 +50,8 @@ def ask(  # noqa: PLR0913 # one parameter for each option
         settings = RequesterSettings(**{name: value for name, value in overrides.items() if value is not None})
         question = _read_prompt(prompt)
         with _telemetry(), _spinner():
-            reply = asyncio.run(_execute(settings, question, timeout=timeout, args=arg or None, cwd=cwd))
+            options = {"timeout": timeout, "args": arg or None, "cwd": cwd, "idempotency_key": idempotency_key}
+            reply = asyncio.run(_execute(settings, question, **options))
     except (SettingsError, TelemetryError) as error:
         raise _failed(str(error), exit_codes.USAGE) from None
     except RequesterError as error:

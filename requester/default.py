@@ -28,6 +28,7 @@ async def execute(  # noqa: PLR0913 # as in Requester.execute
     request_id: str | None = None,
     failover: Literal["unstarted", "always"] = "unstarted",
     on_output: Callable[[str], None] | None = None,
+    idempotency_key: str | None = None,
 ) -> Reply:
     """Run the CLI once, wherever there is a free slot, and give its answer.
 
@@ -47,6 +48,7 @@ async def execute(  # noqa: PLR0913 # as in Requester.execute
         request_id=request_id,
         failover=failover,
         on_output=on_output,
+        idempotency_key=idempotency_key,
     )
 
 

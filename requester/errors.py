@@ -11,6 +11,7 @@ RequesterError                    the root, and what a code is that only a newer
 │   ├── OverloadedError           every slot is taken and the backlog is full
 │   ├── StoppingError             the responder stops
 │   ├── UnclaimedError            the responder did not hear in time that it may start
+│   ├── RecordsUnavailableError   the record of the idempotency key cannot be reached
 │   ├── CircuitOpenError          most requests failed lately: none is sent for a while
 │   └── NotConnectedError         NATS cannot be reached
 ├── NotPermittedError             change the credentials or the server's permissions
@@ -144,6 +145,12 @@ class UnclaimedError(UnavailableError):
     """A slot was free, and the go did not come in time: the connection was down, or this process stood still."""
 
     code = ErrorCode.UNCLAIMED
+
+
+class RecordsUnavailableError(UnavailableError):
+    """The record of the idempotency key cannot be read or written now, so nothing was started."""
+
+    code = ErrorCode.RECORDS_UNAVAILABLE
 
 
 class NotConnectedError(UnavailableError):
@@ -292,6 +299,7 @@ ERRORS: dict[ErrorCode, type[RequesterError]] = {
     ErrorCode.OVERLOADED: OverloadedError,
     ErrorCode.STOPPING: StoppingError,
     ErrorCode.UNCLAIMED: UnclaimedError,
+    ErrorCode.RECORDS_UNAVAILABLE: RecordsUnavailableError,
     ErrorCode.TIMEOUT: ExecuteTimeoutError,
     ErrorCode.RESPONDER_STOPPED: ResponderStoppedError,
     ErrorCode.RESPONDER_LOST: ResponderLostError,

@@ -26,6 +26,7 @@ class Reply:
         duration_s: From the call to the reply, in seconds, pauses between attempts included.
         execution_s: How long the CLI ran, in seconds, as the responder saw it.
         wait_s: How long the request waited for a slot, in seconds, as the responder saw it.
+        is_kept: Whether this is the result of another request with the same idempotency key.
     """
 
     text: str
@@ -40,6 +41,7 @@ class Reply:
     duration_s: float = 0.0
     execution_s: float = 0.0
     wait_s: float = 0.0
+    is_kept: bool = False
 
     def __repr__(self) -> str:
         return (
@@ -103,6 +105,7 @@ def read_reply(success: ExecuteSuccess, args: Sequence[str] | None, *, attempts:
         duration_s=duration_s,
         execution_s=success.execution_time_ms / 1000,
         wait_s=success.wait_ms / 1000,
+        is_kept=bool(success.kept),
     )
 
 

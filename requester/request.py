@@ -11,7 +11,12 @@ from requester.settings import TIMEOUT_MAX_S, TIMEOUT_MIN_S
 
 
 def build_request(
-    prompt: str, *, args: Sequence[str] | None, cwd: str | None, request_id: str | None
+    prompt: str,
+    *,
+    args: Sequence[str] | None,
+    cwd: str | None,
+    request_id: str | None,
+    idempotency_key: str | None = None,
 ) -> ExecuteRequest:
     """Give the request, with an id of its own where the caller has none.
 
@@ -21,7 +26,13 @@ def build_request(
         InvalidRequestError: One line that names what is wrong, never its value.
     """
     try:
-        request = ExecuteRequest(prompt=prompt, id=new_ulid() if request_id is None else request_id, args=args, cwd=cwd)
+        request = ExecuteRequest(
+            prompt=prompt,
+            id=new_ulid() if request_id is None else request_id,
+            args=args,
+            cwd=cwd,
+            idempotency_key=idempotency_key,
+        )
     except ValidationError as error:
         problem = error.errors(include_url=False, include_input=False, include_context=False)[0]
         name = ".".join(str(part) for part in problem["loc"])

@@ -111,6 +111,7 @@ class Requester:
         request_id: str | None = None,
         failover: Literal["unstarted", "always"] = "unstarted",
         on_output: Callable[[str], None] | None = None,
+        idempotency_key: str | None = None,
     ) -> Reply:
         """Run the CLI once, wherever there is a free slot, and give its answer.
 
@@ -129,6 +130,8 @@ class Requester:
             on_output: Is given what the CLI prints while it prints it, whole lines, where `args` ask for
                 `--output-format stream-json`; all of it together is the reply's `raw`. An exception of its own ends
                 the run.
+            idempotency_key: Names the work, 1 to 128 of `A-Z a-z 0-9 . _ : -`: a call with the key of an earlier one
+                joins its run or gets its kept result, instead of running again. None means that each call runs.
 
         Returns:
             The answer.
@@ -139,7 +142,7 @@ class Requester:
         loop = asyncio.get_running_loop()
         started = loop.time()
         deadline = started + check_timeout(self._settings.timeout_s if timeout is None else timeout)
-        request = build_request(prompt, args=args, cwd=cwd, request_id=request_id)
+        request = build_request(prompt, args=args, cwd=cwd, request_id=request_id, idempotency_key=idempotency_key)
         if failover not in set(Failover):
             raise InvalidRequestError(f"request refused: failover is one of {', '.join(Failover)}")
         with self._tracing.request(self._subjects.execute, request.id or "") as span, self._circuit(span, request.id):

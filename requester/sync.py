@@ -107,6 +107,7 @@ def execute_sync(  # noqa: PLR0913 # as in Requester.execute
     request_id: str | None = None,
     failover: Literal["unstarted", "always"] = "unstarted",
     on_output: Callable[[str], None] | None = None,
+    idempotency_key: str | None = None,
 ) -> Reply:
     """Run the CLI once and wait for its answer, from any thread, also one whose own event loop runs (it blocks it).
 
@@ -127,6 +128,7 @@ def execute_sync(  # noqa: PLR0913 # as in Requester.execute
             request_id=request_id,
             failover=failover,
             on_output=on_output,
+            idempotency_key=idempotency_key,
         )
     )
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from contract import ExecuteRequest, RequestLimits, new_ulid, parse_request
+from contract import ExecuteRequest, RequestLimits, fingerprint, new_ulid, parse_request
 from responder.arguments import ArgumentPolicy, Arguments
 from responder.working_directory import WorkingDirectories
 
@@ -17,6 +17,8 @@ class Job:
         arguments: What the CLI is started with.
         cwd: The working directory the caller named.
         deadline: Loop time, in seconds, after which nobody waits any more.
+        idempotency_key: What the caller names the work; None where a repeat is another run.
+        fingerprint: Tells the request from another one with the same key.
     """
 
     request_id: str
@@ -24,6 +26,8 @@ class Job:
     arguments: Arguments
     cwd: str | None
     deadline: float
+    idempotency_key: str | None = None
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,8 @@ class Admission:
             arguments=arguments,
             cwd=request.cwd,
             deadline=now + request.timeout_ms / 1000,
+            idempotency_key=request.idempotency_key,
+            fingerprint=fingerprint(request) if request.idempotency_key else "",
         )
 
 

@@ -11,11 +11,14 @@ from responder.admission import Admission
 from responder.answers import Answers
 from responder.arguments import ArgumentPolicy
 from responder.attended import Instance
+from responder.claims import Claims
 from responder.cli_environment import CLIEnvironment
 from responder.cli_probe import CLIProbe
 from responder.execution import Execution
 from responder.health import Health
+from responder.keyed import Keyed
 from responder.micro import Micro
+from responder.records import MemoryRecords
 from responder.run import RunLimits, Runner
 from responder.service import Service
 from responder.settings import ResponderSettings
@@ -78,16 +81,17 @@ def assemble(settings: ResponderSettings, host: Mapping[str, str], *, tracing: b
         prompt_max_bytes=settings.prompt_max_bytes, timeout_max_ms=round(settings.timeout_max_s * 1000)
     )
     spans = Tracing()
+    instance = Instance(new_ulid(), settings.name, BEAT_S, 2 * settings.prompt_max_bytes + _REQUEST_REST_BYTES)
     service = Service(
         inbox_prefix=settings.inbox_prefix,
         admission=Admission(request_limits, argument_policy(settings), directories),
         slots=Slots(settings.slots, settings.backlog_max),
         execution=Execution(cli, runner, environment, directories, spans),
+        keyed=Keyed(Claims(MemoryRecords(settings.keep_results_s), instance.id)),
         answers=Answers(settings.name, environment.secrets()),
         tracing=spans,
         statistics=Statistics(datetime.now(UTC)),
     )
     probe = CLIProbe(cli, runner, environment)
     micro = Micro(settings.name, version(), subjects, service.slots, service.statistics)
-    instance = Instance(new_ulid(), settings.name, BEAT_S, 2 * settings.prompt_max_bytes + _REQUEST_REST_BYTES)
     return Parts(settings, mark, instance, sweeper, runner, probe, service, Health(service, probe, version()), micro)

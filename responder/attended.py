@@ -171,6 +171,16 @@ class AttendedCaller:
             if whole is not None:
                 return whole
 
+    async def hold(self, deadline: float) -> None:
+        """Tell the requester that its request may have to wait."""
+        self._deadline = deadline
+        if not self._is_told:
+            await self._tell(FrameKind.ACCEPTED)
+
+    async def unless_over(self, awaited: Awaitable[T]) -> T:
+        """Await something, as long as the requester attends."""
+        return await self._unless_over(awaited)
+
     async def wait(self, slot: Awaitable[Slot], deadline: float, *, is_free: bool) -> Slot:
         """Wait for a slot; the requester is told that it has to wait."""
         self._deadline = deadline
@@ -179,7 +189,7 @@ class AttendedCaller:
         taking = asyncio.ensure_future(slot)
         await asyncio.sleep(0)
         if not taking.done():
-            await self._tell(FrameKind.ACCEPTED)
+            await self.hold(deadline)
         try:
             return await self._unless_over(taking)
         except BaseException:

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from contract import RequestError
 from responder.execution import NOBODY, Audience
@@ -39,6 +39,7 @@ class Outlet(Protocol):
         """Send a message; what NATS says of it goes to the reply subject."""
 
 
+T = TypeVar("T")
 Slot = AbstractContextManager[None]
 
 
@@ -48,6 +49,9 @@ class UnclaimedError(Exception):
 
 class CallerGoneError(Exception):
     """Nobody awaits the request any more, and nothing was started for it."""
+
+    def __init__(self) -> None:
+        super().__init__("nobody awaits the request any more; it was not started")
 
 
 class Caller(Protocol):
@@ -67,6 +71,17 @@ class Caller(Protocol):
         Raises:
             RequestError: It is larger than a limit.
             UnclaimedError: Parts of it did not come.
+        """
+
+    async def hold(self, deadline: float) -> None:
+        """Say that its request may have to wait, until a loop time in seconds."""
+
+    async def unless_over(self, awaited: Awaitable[T]) -> T:
+        """Await something, as long as the caller does.
+
+        Raises:
+            CallerGoneError: It gave up first.
+            BacklogClosedError: The responder stops first.
         """
 
     async def wait(self, slot: Awaitable[Slot], deadline: float, *, is_free: bool) -> Slot:
@@ -97,6 +112,13 @@ class Anybody:
     async def body(self) -> bytes:
         """It has none."""
         raise AssertionError("asked for without a message")
+
+    async def hold(self, deadline: float) -> None:
+        """It is not told."""
+
+    async def unless_over(self, awaited: Awaitable[T]) -> T:
+        """Await something."""
+        return await awaited
 
     async def wait(self, slot: Awaitable[Slot], deadline: float, *, is_free: bool) -> Slot:  # noqa: ARG002 # see Caller
         """Wait for a slot."""

@@ -12,7 +12,7 @@ import nats
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
-from nats.errors import Error
+from nats.errors import Error, NoRespondersError
 
 from responder.callers import Incoming
 from responder.echo import Echo
@@ -25,12 +25,23 @@ _BARRIER_TIMEOUT_S = 5.0
 _CLOSE_TIMEOUT_S = 2.0
 _REFUSED_CREDENTIALS = re.compile(r"authorization (violation|failed)|authentication|user credentials", re.IGNORECASE)
 _REFUSED_SUBSCRIPTION = re.compile(r'permissions violation for subscription to "([^"]+)"')
+_REFUSED_PUBLISH = re.compile(r'permissions violation for publish to "([^"]+)"')
+# After a connection was lost, others may not yet be connected again.
+_OTHERS_RECONNECT_S = 3.0
 
 Handler = Callable[[Incoming], Awaitable[None]]
 
 
 class LinkError(Exception):
     """NATS cannot be used; the message is one line without credentials."""
+
+
+class NobodyThereError(LinkError):
+    """NATS says that nobody listens where a request went."""
+
+
+class NotPermittedError(LinkError):
+    """NATS does not permit this responder to send there."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +69,7 @@ class Link:
         self._refused: set[str] = set()
         self._unwelcome: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._watching: asyncio.Task[None] | None = None
+        self._connected_at = asyncio.get_running_loop().time()
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.on_reconnect: Callable[[], None] = lambda: None
 
@@ -130,6 +142,33 @@ class Link:
             await self._client.publish(subject, body, reply, headers=dict(headers) or None)
         except Error as error:
             _log.error("a reply could not be sent: %s", _one_line(error))
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether this connection is so old that others whose server went at the same time are connected again, too."""
+        age_s = asyncio.get_running_loop().time() - self._connected_at
+        return self._client.is_connected and age_s >= _OTHERS_RECONNECT_S
+
+    async def ask(self, subject: str, body: bytes, headers: Mapping[str, str], within_s: float) -> bytes:
+        """Send a request, and give the body of its one reply.
+
+        Raises:
+            NobodyThereError: Nobody listens there.
+            NotPermittedError: NATS does not permit it.
+            LinkError: There is no reply, for another reason; whether the request arrived is not known.
+        """
+        if not self._client.is_connected:
+            # nats-py would keep it, and send it when nobody waits for it any more.
+            raise LinkError("NATS is away")
+        try:
+            reply = await self._client.request(subject, body, timeout=within_s, headers=dict(headers) or None)
+        except NoRespondersError as error:
+            raise NobodyThereError(f"nobody listens on {subject}") from error
+        except Error as error:
+            if self.is_refused(subject):
+                raise NotPermittedError(f"NATS does not permit this responder to publish on {subject}") from error
+            raise LinkError(f"no answer on {subject}: {_one_line(error)}") from error
+        return bytes(reply.data)
 
     async def subscribe(self, subject: str, handler: Handler, queue_group: str = "") -> Membership:
         """Listen on a subject, in a queue group if one is named, until left."""
@@ -246,12 +285,13 @@ class Link:
         await self._client.force_reconnect()
 
     def is_refused(self, subject: str) -> bool:
-        """Say whether the server does not permit to listen on a subject: known once a `barrier` has passed."""
+        """Say whether the server forbids a subject: known once a `barrier` has passed, or an answer has stayed away."""
         return subject.lower() in self._refused
 
     async def _note_error(self, error: Exception) -> None:
         line = _one_line(error)
-        self._refused.update(_REFUSED_SUBSCRIPTION.findall(line.lower()))
+        for refused in (_REFUSED_SUBSCRIPTION, _REFUSED_PUBLISH):
+            self._refused.update(refused.findall(line.lower()))
         if _REFUSED_CREDENTIALS.search(line) and not self._unwelcome.done():
             self._unwelcome.set_result(line)
         _log.log(logging.DEBUG if line == self._last_error else logging.WARNING, "NATS: %s", line)
@@ -263,6 +303,7 @@ class Link:
 
     async def _note_reconnect(self) -> None:
         self._last_error = ""
+        self._connected_at = asyncio.get_running_loop().time()
         _log.info("NATS: connected again")
         self.on_reconnect()
 

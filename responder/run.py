@@ -4,13 +4,13 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 from responder.child import OUTPUT_MAX_BYTES, Child, ChildNotFoundError, ChildStartError
 from responder.sweep import MARK_VARIABLE, Sweeper, end_child
+from responder.uncancelled import finish_even_if_cancelled
 
 _OUTPUT_CHECK_S = 0.1
 # For a run that nobody awaits any more: it is to be gone within a second.
@@ -146,7 +146,7 @@ class Runner:
             try:
                 stop_reason = await self._watch(child, deadline, cancelled or _never(), _Following(child, on_output))
             finally:
-                ended = await _finish_even_if_cancelled(self._clean_up(run_id, child, stop_reason))
+                ended = await finish_even_if_cancelled(self._clean_up(run_id, child, stop_reason))
         return ended
 
     async def _watch(
@@ -211,17 +211,3 @@ class _Following:
 
 def _never() -> asyncio.Future[None]:
     return asyncio.get_running_loop().create_future()
-
-
-async def _finish_even_if_cancelled(work: Coroutine[Any, Any, Observation]) -> Observation:
-    """Await to the end, however often this is cancelled meanwhile; the cancellation is raised afterwards."""
-    task = asyncio.ensure_future(work)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        raise cancelled
-    return task.result()

@@ -14,6 +14,7 @@ from typing import Any
 
 from responder.assembly import Parts, assemble
 from responder.child import SETPRIV, Child, ChildStartError
+from responder.choose_records import shared_records
 from responder.embedded import embedded_server
 from responder.endpoints import Listening, listen
 from responder.link import Link
@@ -64,6 +65,9 @@ async def serve(settings: ResponderSettings, host: Mapping[str, str], *, tracing
         if link is None:
             return 0
         stack.push_async_callback(link.close)
+        records = await shared_records(settings, link)
+        if records is not None:
+            parts.service.keyed.claims.records = records
         listening = await stack.enter_async_context(listen(parts, link))
         _log.info(
             "ready: responder %s listens on %s with %d slots",

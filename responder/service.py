@@ -1,23 +1,35 @@
 """What a responder does with a request: admit, wait for a slot, run, answer."""
 
 import asyncio
+import contextlib
 import logging
 import traceback
 from dataclasses import dataclass
-from functools import partial
 
 from contract import ErrorCode, ExecuteFailure, ExecuteReply, RequestError, has_inbox_prefix
 from responder.admission import Admission, Job
 from responder.answers import Answers
 from responder.callers import ANYBODY, Caller, CallerGoneError, Incoming, UnclaimedError
 from responder.execution import Execution
+from responder.keyed import JoinedTooLongError, Keyed
+from responder.records import RecordsError, RevisionError
 from responder.slots import BacklogClosedError, BacklogFullError, Slots, WaitedTooLongError
 from responder.statistics import Statistics
 from responder.tracing import Tracing, set_error, set_reply
 
 _log = logging.getLogger(__name__)
-_STOPPING = "the responder stops and has not started the request"
-_GONE = "nobody awaits the request any more; it was not started"
+_RECORDS_UNAVAILABLE = "the record of the idempotency key cannot be read or written now"
+# Why a request that was admitted is not run.
+_REFUSALS: dict[type[Exception], ErrorCode] = {
+    BacklogFullError: ErrorCode.OVERLOADED,
+    BacklogClosedError: ErrorCode.STOPPING,
+    WaitedTooLongError: ErrorCode.TIMEOUT,
+    JoinedTooLongError: ErrorCode.TIMEOUT,
+    UnclaimedError: ErrorCode.UNCLAIMED,
+    CallerGoneError: ErrorCode.UNCLAIMED,
+    RecordsError: ErrorCode.RECORDS_UNAVAILABLE,
+    RevisionError: ErrorCode.RECORDS_UNAVAILABLE,
+}
 
 
 @dataclass
@@ -42,6 +54,7 @@ class Service:
         admission: Decides what may run.
         slots: The permits to run.
         execution: Runs it.
+        keyed: Joins a repeat to the run with the same idempotency key.
         answers: Builds the replies.
         tracing: Starts the spans.
         statistics: Counts.
@@ -51,6 +64,7 @@ class Service:
     admission: Admission
     slots: Slots
     execution: Execution
+    keyed: Keyed
     answers: Answers
     tracing: Tracing
     statistics: Statistics
@@ -87,32 +101,40 @@ class Service:
             progress: Is told when the CLI may have been started.
 
         Raises:
-            RequestError: Its directory has gone since it was admitted.
+            RequestError: Its directory has gone since it was admitted, or its key was used for another request.
         """
         now = asyncio.get_running_loop().time
         arrived_at = now()
-        refuse = partial(self.answers.refusal, job.request_id)
         try:
-            with self.tracing.wait_for_slot(self.slots.backlog):
-                taking = self.slots.take(job.deadline)
-                slot = await caller.wait(taking, job.deadline, is_free=self.slots.has_free)
-            with slot:
-                wait_s = now() - arrived_at
-                await caller.claim()
-                if progress is not None:
-                    progress.may_have_run = True
-                outcome, seen = await self.execution.execute(job, caller.audience)
-        except BacklogFullError as error:
-            return refuse(ErrorCode.OVERLOADED, str(error), retry_after_ms=error.retry_after_ms)
-        except WaitedTooLongError:
-            message = "the deadline passed while the request waited for a slot"
-            return refuse(ErrorCode.TIMEOUT, message, wait_s=now() - arrived_at)
-        except BacklogClosedError:
-            return refuse(ErrorCode.STOPPING, _STOPPING, wait_s=now() - arrived_at)
-        except UnclaimedError as error:
-            return refuse(ErrorCode.UNCLAIMED, str(error), wait_s=now() - arrived_at)
-        except CallerGoneError:
-            return refuse(ErrorCode.UNCLAIMED, _GONE, wait_s=now() - arrived_at)
+            return await self._run_once(job, caller, progress or Progress())
+        except tuple(_REFUSALS) as error:
+            return self._refusal(job.request_id, error, now() - arrived_at)
+
+    async def _run_once(self, job: Job, caller: Caller, progress: Progress) -> ExecuteReply:
+        """Run a job, or join the run of another request with the same idempotency key, or give what was kept of it."""
+        async with contextlib.AsyncExitStack() as stack:
+            if job.idempotency_key is not None:
+                await caller.hold(job.deadline)
+                await caller.unless_over(stack.enter_async_context(self.keyed.turn(job)))
+            reply = None
+            while reply is None:
+                found = await caller.unless_over(self.keyed.find(job)) if job.idempotency_key is not None else None
+                reply = found or await self._run_in_slot(job, caller, progress)
+            return reply
+
+    async def _run_in_slot(self, job: Job, caller: Caller, progress: Progress) -> ExecuteReply | None:
+        now = asyncio.get_running_loop().time
+        arrived_at = now()
+        with self.tracing.wait_for_slot(self.slots.backlog):
+            slot = await caller.wait(self.slots.take(job.deadline), job.deadline, is_free=self.slots.has_free)
+        with slot:
+            wait_s = now() - arrived_at
+            await caller.claim()
+            return await self.keyed.run(job, lambda: self._execute(job, caller, wait_s, progress))
+
+    async def _execute(self, job: Job, caller: Caller, wait_s: float, progress: Progress) -> ExecuteReply:
+        progress.may_have_run = True
+        outcome, seen = await self.execution.execute(job, caller.audience)
         private = (job.prompt, *job.arguments.private)
         return self.answers.outcome(job.request_id, outcome, private, seen.duration_s, wait_s)
 
@@ -123,12 +145,21 @@ class Service:
             return await self.run(self.admission.admit(request, incoming.received_at), caller, progress)
         except RequestError as error:
             return self.answers.refusal(progress.request_id, error.code, str(error))
-        except UnclaimedError as error:
-            return self.answers.refusal(None, ErrorCode.UNCLAIMED, str(error))
-        except CallerGoneError:
-            return self.answers.refusal(None, ErrorCode.UNCLAIMED, _GONE)
-        except BacklogClosedError:
-            return self.answers.refusal(None, ErrorCode.STOPPING, _STOPPING)
+        except tuple(_REFUSALS) as error:
+            return self._refusal(progress.request_id, error, 0.0)
+
+    def _refusal(self, request_id: str | None, error: Exception, wait_s: float) -> ExecuteFailure:
+        if isinstance(error, RecordsError):
+            _log.error("no record for an idempotency key: %s", error)
+        refusal = self.answers.refusal(
+            request_id,
+            _REFUSALS[type(error)],
+            _RECORDS_UNAVAILABLE if isinstance(error, RecordsError) else str(error),
+            retry_after_ms=error.retry_after_ms if isinstance(error, BacklogFullError) else None,
+            wait_s=wait_s,
+        )
+        is_running = isinstance(error, JoinedTooLongError) and error.is_running
+        return refusal.model_copy(update={"executed": is_running})
 
     def _defect(self, progress: Progress) -> ExecuteFailure:
         refusal = self.answers.refusal(

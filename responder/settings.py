@@ -10,7 +10,7 @@ import shutil
 import socket
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
@@ -103,6 +103,15 @@ class ResponderSettings(BaseSettings):
     cli_max_retries: int = Field(1, ge=0, le=10, description="how often the CLI repeats a failed API call itself")
     cli_env: Names = Field((), description="further variables of the responder's environment that the CLI gets")
     embedded: bool = Field(default=False, description="start a nats-server of its own, on NATS_URL's loopback port")
+    jetstream: Literal["auto", "off", "required"] = Field(
+        "auto",
+        description="where results for idempotency keys are kept: in JetStream if the server has it, or in memory;"
+        " required: not without it",
+    )
+    keep_results_s: float = Field(
+        604_800.0, ge=1, le=31_536_000, allow_inf_nan=False, description="how long these results are kept, in seconds"
+    )
+    replicas: int = Field(1, ge=1, le=5, description="how many servers of a NATS cluster keep them")
     log_level: str = Field("info", pattern=r"^(debug|info|warning|error)$", description="what is logged on stderr")
 
     @field_validator("nats_url")

@@ -25,9 +25,15 @@ class BacklogFullError(Exception):
 class BacklogClosedError(Exception):
     """The responder stops; what waits for a slot gets none any more."""
 
+    def __init__(self) -> None:
+        super().__init__("the responder stops and has not started the request")
+
 
 class WaitedTooLongError(Exception):
-    """The deadline passed while the request waited for a slot."""
+    """The deadline passed first."""
+
+    def __init__(self) -> None:
+        super().__init__("the deadline passed while the request waited for a slot")
 
 
 class Slots:

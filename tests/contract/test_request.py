@@ -72,6 +72,20 @@ def test_ids_that_are_refused(name: Any) -> None:
     assert "id:" in str(error)
 
 
+@pytest.mark.parametrize("key", ["a", "job:17.a_B-c", "x" * 128])
+def test_idempotency_keys(key: str) -> None:
+    """A key is letters, digits and a few marks, up to 128 of them."""
+    assert parse({"prompt": "p", "idempotency_key": key}).idempotency_key == key
+
+
+@pytest.mark.parametrize("key", ["", "x" * 129, "a b", "a\n", "a/b", ">", 7])
+def test_idempotency_keys_that_are_refused(key: Any) -> None:
+    """Any other key is refused by its name."""
+    error = refusal_of(json.dumps({"prompt": "p", "idempotency_key": key}).encode())
+    assert error.code is ErrorCode.INVALID_REQUEST
+    assert "idempotency_key:" in str(error)
+
+
 REFUSED_DOCUMENTS: dict[str, tuple[Any, str]] = {
     "no prompt": ({"cwd": CANARY}, "prompt"),
     "prompt null": ({"prompt": None, "cwd": CANARY}, "prompt"),
@@ -189,7 +203,8 @@ def test_many_unknown_keys_are_counted() -> None:
     document = {"prompt": "p", **{f"{CANARY}{n}": CANARY for n in range(16)}}
     error = refusal_of(json.dumps(document).encode())
     assert error.code is ErrorCode.INVALID_REQUEST
-    assert str(error) == "request refused: the request has 17 keys (known: prompt, id, args, cwd, timeout_ms)"
+    known = "prompt, id, args, cwd, timeout_ms, idempotency_key"
+    assert str(error) == f"request refused: the request has 17 keys (known: {known})"
     with pytest.raises(ValidationError) as caught:
         ExecuteRequest.model_validate_json(json.dumps(document))
     assert caught.value.error_count() == 1

@@ -17,7 +17,7 @@ from responder.stub_api import StubAPI
 from tests.hop.conftest import SUBJECT, Fleet, RawCaller
 from tests.support.conditions import wait_until
 from tests.support.fake_cli import fake_cli
-from tests.support.nats_server import nats_server
+from tests.support.nats_server import nats_server, with_jetstream
 from tests.support.responder_process import ROOT, responder_process
 
 # Each of them ends nats-py's read loop while the client goes on to say that it is connected.
@@ -91,8 +91,9 @@ def documented_permissions() -> str:
 
 
 async def test_the_documented_permissions_are_enough(tmp_path: Path, api: StubAPI) -> None:
-    """With exactly the configuration that the documentation shows, requests and health checks are answered."""
-    async with nats_server(tmp_path, documented_permissions()) as url, AsyncExitStack() as stack:
+    """With exactly the configuration that the documentation shows, all that is offered works, JetStream included."""
+    config = with_jetstream(tmp_path, documented_permissions())
+    async with nats_server(tmp_path, config) as url, AsyncExitStack() as stack:
         fleet = Fleet(url.replace("//", "//responder:change-me-1@"), api, tmp_path, stack)
         prefix = {"CLAUDE_RESPONDER_INBOX_PREFIX": "_INBOX_claude"}
         responder = await fleet.start("r1", cli=str(fake_cli(tmp_path, "cat >/dev/null; answer ok")), **prefix)
@@ -102,6 +103,9 @@ async def test_the_documented_permissions_are_enough(tmp_path: Path, api: StubAP
         async with Requester(settings) as requester:
             assert (await requester.execute("hi", timeout=20)).text == "ok"
             assert (await requester.health()).responder == "r1"
+            for is_kept in (False, True):
+                assert (await requester.execute("hi", timeout=20, idempotency_key="k")).is_kept is is_kept
+        assert not any("in memory" in line for line in responder.log), responder.log
         responder.signal()
         assert await responder.wait() == 0
         assert not any("violation" in line for line in responder.log), responder.log

@@ -57,11 +57,13 @@ async def test_the_prompt_from_stdin(command: Any, responder: FakeResponder, arg
 async def test_options_travel(command: Any, responder: FakeResponder) -> None:
     """Arguments with a dash, the directory and the timeout reach the responder."""
     result = await command(
-        "2+2?", "--arg=--output-format", "--arg=json", "--arg", "-p", "--cwd", "repo", "--timeout", "7.5"
-    )
+        "2+2?", "--arg=--output-format", "--arg=json", "--arg", "-p", "--cwd", "repo", "--timeout", "7.5",
+        "--idempotency-key", "job:1",
+    )  # fmt: skip
     assert result.exit_code == 0, result.stderr
     request = responder.requests[0]
     assert (request["args"], request["cwd"]) == (["--output-format", "json", "-p"], "repo")
+    assert request["idempotency_key"] == "job:1"
     assert 6_500 < request["timeout_ms"] <= 7_500
 
 

@@ -13,8 +13,11 @@ from responder.admission import Admission
 from responder.answers import Answers
 from responder.arguments import ArgumentPolicy
 from responder.callers import Incoming, PlainCaller
+from responder.claims import Claims
 from responder.cli_environment import CLIEnvironment
 from responder.execution import Execution
+from responder.keyed import Keyed
+from responder.records import MemoryRecords
 from responder.run import Runner
 from responder.service import Service
 from responder.slots import Slots
@@ -106,6 +109,7 @@ def make_service(
         admission=Admission(RequestLimits(), ArgumentPolicy(), directories),
         slots=slots or Slots(2, 2),
         execution=Execution(executable, runner, environment, directories, tracing),
+        keyed=Keyed(Claims(MemoryRecords(3600), "I1")),
         answers=Answers("r1", environment.secrets()),
         tracing=tracing,
         statistics=Statistics(datetime.now(UTC)),

@@ -4,12 +4,61 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from responder.embedded import find_nats_server
 from tests.support.conditions import wait_until
 
 DEFAULT_CONFIG = "max_payload: 8MB"
+
+
+@dataclass
+class NatsServer:
+    """A nats-server on a loopback port, which it keeps when it is started again.
+
+    Attributes:
+        folder: For its files; an empty directory at first.
+        config: Its configuration, besides the address.
+        url: Where it listens, once it has been started.
+    """
+
+    folder: Path
+    config: str = DEFAULT_CONFIG
+    url: str = "nats://127.0.0.1:-1"
+    _process: asyncio.subprocess.Process | None = field(default=None, init=False)
+
+    async def start(self) -> None:
+        """Start it and wait until it listens."""
+        path = self.folder / "nats.conf"
+        address = urlsplit(self.url).netloc
+        path.write_text(f'listen: "{address}"\nports_file_dir: "{self.folder}"\n{self.config}\n')
+        self._process = await asyncio.create_subprocess_exec(
+            find_nats_server(), "-c", str(path), stderr=asyncio.subprocess.DEVNULL
+        )
+        ports = self.folder / f"nats-server_{self._process.pid}.ports"
+        await wait_until(lambda: _is_complete(ports), "nats-server listens")
+        self.url = str(json.loads(ports.read_text())["nats"][0])
+
+    async def kill(self) -> None:
+        """End it without a chance to tidy up."""
+        if self._process is not None:
+            self._process.kill()
+            await self._process.wait()
+            self._process = None
+
+    async def stop(self) -> None:
+        """End it."""
+        if self._process is not None:
+            self._process.terminate()
+            await self._process.wait()
+            self._process = None
+
+
+def with_jetstream(folder: Path, config: str = DEFAULT_CONFIG) -> str:
+    """Give a configuration with JetStream, whose store survives the server."""
+    return f'{config}\njetstream {{ store_dir: "{folder / "store"}" }}\n'
 
 
 @contextlib.asynccontextmanager
@@ -23,18 +72,12 @@ async def nats_server(folder: Path, config: str = DEFAULT_CONFIG) -> AsyncIterat
     Yields:
         Its URL.
     """
-    path = folder / "nats.conf"
-    path.write_text(f'listen: "127.0.0.1:-1"\nports_file_dir: "{folder}"\n{config}\n')
-    process = await asyncio.create_subprocess_exec(
-        find_nats_server(), "-c", str(path), stderr=asyncio.subprocess.DEVNULL
-    )
-    ports = folder / f"nats-server_{process.pid}.ports"
+    server = NatsServer(folder, config)
     try:
-        await wait_until(lambda: _is_complete(ports), "nats-server listens")
-        yield str(json.loads(ports.read_text())["nats"][0])
+        await server.start()
+        yield server.url
     finally:
-        process.terminate()
-        await process.wait()
+        await server.stop()
 
 
 def _is_complete(ports: Path) -> bool:

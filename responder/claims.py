@@ -1,0 +1,102 @@
+"""Claims: the right to run what an idempotency key names, which one responder has at a time."""
+
+import logging
+import time
+from dataclasses import dataclass, field
+
+from contract import ExecuteReply, RunRecord, RunState, new_ulid
+from responder.records import Entry, Records, RecordsError, RevisionError
+
+_log = logging.getLogger(__name__)
+# How long after its deadline a run may still be ended and its record written.
+_OVERDUE_S = 5.0
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim that is held.
+
+    Attributes:
+        key: Of the record.
+        record: As it was written.
+        revision: Of the record.
+    """
+
+    key: str
+    record: RunRecord
+    revision: int
+
+
+@dataclass
+class Claims:
+    """The claims of one responder.
+
+    Attributes:
+        records: Where they are written.
+        instance: ULID of this process.
+    """
+
+    records: Records
+    instance: str
+    _runs: set[str] = field(default_factory=set, repr=False)
+
+    async def take(self, key: str, fingerprint: str, run_s: float, entry: Entry) -> Claim | None:
+        """Claim a key.
+
+        Args:
+            key: Of the record.
+            fingerprint: Of the request.
+            run_s: Seconds from now at which the run is ended.
+            entry: As it was read.
+
+        Returns:
+            The claim; None when somebody else was first.
+
+        Raises:
+            RecordsError: It could not be written.
+        """
+        now = time.time()
+        record = RunRecord(
+            state=RunState.RUNNING,
+            fingerprint=fingerprint,
+            run=new_ulid(),
+            instance=self.instance,
+            started_at=now,
+            deadline=now + run_s,
+        )
+        try:
+            claim = Claim(key, record, await self.records.write(key, record, entry.revision))
+        except RevisionError:
+            return None
+        self._runs.add(record.run)
+        return claim
+
+    async def keep(self, claim: Claim, reply: ExecuteReply) -> None:
+        """Keep the reply of a claimed run, which ends the claim.
+
+        Raises:
+            RecordsError: It could not be kept.
+        """
+        state = RunState.DONE if reply.success else RunState.FAILED
+        record = claim.record.model_copy(update={"state": state})
+        try:
+            await self.records.keep(claim.key, record, reply.to_bytes(), claim.revision)
+        finally:
+            self._runs.discard(claim.record.run)
+
+    async def release(self, claim: Claim) -> None:
+        """Give a claim up, so that a repeat runs again."""
+        try:
+            await self.records.write(claim.key, None, claim.revision)
+        except RevisionError:
+            _log.warning("a claim had been taken over when it was given up")
+        except RecordsError as error:
+            _log.error("a claim could not be given up, it ends with its deadline: %s", error)
+        finally:
+            self._runs.discard(claim.record.run)
+
+    async def is_lost(self, record: RunRecord) -> bool:
+        """Say whether nobody runs any more what a record says is running."""
+        if record.instance == self.instance:
+            return record.run not in self._runs
+        return time.time() > record.deadline + _OVERDUE_S or await self.records.is_gone(record.instance)
