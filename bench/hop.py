@@ -18,6 +18,7 @@ from rich.table import Table
 
 from bench.load import Call, Latencies, measure
 from bench.noop import write_noop
+from contract import ExecuteRequest
 from requester import Requester, RequesterSettings
 from responder.child import Child
 from tests.support.nats_server import nats_server
@@ -26,6 +27,7 @@ from tests.support.responder_process import responder_process
 ROUNDS = 5
 CALLS_PER_ROUND = {1: 60, 5: 150, 50: 300}
 _PROMPT = "hi"
+_PLAIN = ExecuteRequest(prompt=_PROMPT).to_bytes()
 
 
 async def main() -> None:
@@ -71,6 +73,7 @@ async def _ways(folder: Path) -> AsyncIterator[dict[str, Call]]:
                 "NATS round trip, no command": lambda: caller.request("echo", b"hi", timeout=30),
                 "asyncio exec in the caller": lambda: _asyncio_exec(noop),
                 "responder's spawn in the caller": lambda: _spawn(noop),
+                "plain request → responder": lambda: caller.request("claude.cli.execute", _PLAIN, timeout=30),
                 "requester → responder": lambda: requester.execute(_PROMPT),
             }
         await caller.close()

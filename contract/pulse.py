@@ -2,9 +2,6 @@
 
 from enum import StrEnum
 
-# Whoever had its NATS node killed is on another one 12 to 30 ms later (measured); one that has not come back by then is
-# gone.
-GONE_AFTER_S = 0.5
 # After our own connection was renewed the others may still be renewing theirs.
 SETTLE_S = 3.0
 
@@ -22,6 +19,7 @@ class Pulse:
 
     Args:
         silence_max_s: Seconds of silence after which it is lost.
+        gone_after_s: Seconds for which NATS must know nobody by its subject until it is lost.
         now: The time.
         settles_at: Until when a 503 says nothing.
 
@@ -29,8 +27,9 @@ class Pulse:
         verdict: What is to be thought of it.
     """
 
-    def __init__(self, silence_max_s: float, now: float, settles_at: float) -> None:
+    def __init__(self, silence_max_s: float, gone_after_s: float, now: float, settles_at: float) -> None:
         self._silence_max_s = silence_max_s
+        self._gone_after_s = gone_after_s
         self._silent_s = 0.0
         self._looked_at = now
         self._refused_since: float | None = None
@@ -49,7 +48,7 @@ class Pulse:
             return
         if self._refused_since is None:
             self._refused_since = now
-        is_gone = now - self._refused_since >= GONE_AFTER_S
+        is_gone = now - self._refused_since >= self._gone_after_s
         self.verdict = Verdict.LOST if is_gone else Verdict.UNREACHABLE
 
     def look(self, now: float, step_max_s: float) -> None:

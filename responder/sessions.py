@@ -10,6 +10,9 @@ from responder.callers import Outlet
 
 # While a session cannot be reached, until it is given up.
 _BEAT_AGAIN_S = 0.1
+# As long as the two seconds in which the runs of a killed requester have to be gone allow, with the interval of the
+# beats and the stopping: its runs are lost to a requester that takes longer to find another NATS node.
+_GONE_AFTER_S = 0.7
 
 
 @dataclass
@@ -58,7 +61,7 @@ class Sessions:
         """Attend to a caller's session."""
         name, now = session_of(caller.attempt), asyncio.get_running_loop().time()
         if name not in self._sessions:
-            self._sessions[name] = Session(Pulse(self._unattended_max_s, now, self._settles_at), {})
+            self._sessions[name] = Session(Pulse(self._unattended_max_s, _GONE_AFTER_S, now, self._settles_at), {})
         self._sessions[name].callers[token_of(caller.attempt)] = caller
         self.hear(name)
 
