@@ -123,12 +123,8 @@ class Exchange:
         return self._end(Ending.ANSWERED)
 
     def on_no_responders(self) -> list[Say]:
-        """Take the server's word that nobody heard what was sent last."""
-        endings = {
-            State.SENT: Ending.NO_RESPONDERS,
-            State.ACCEPTED: Ending.LOST,
-            State.GIVEN: Ending.GO_UNDELIVERED,
-        }
+        """Take the server's word that nobody heard the request, or the go; it must not be about any other frame."""
+        endings = {State.SENT: Ending.NO_RESPONDERS, State.GIVEN: Ending.GO_UNDELIVERED}
         return self._end(endings[self.state], but=self.instance) if self.state in endings else []
 
     def on_unreachable(self, instance: str) -> list[Say]:
