@@ -70,6 +70,7 @@ class Assembly:
         self._max_bytes = max_bytes
         self._whole: Whole | None = None
         self._bodies: dict[int, bytes] = {}
+        self._size = 0
 
     def add(self, part: Part) -> bytes | None:
         """Add a part.
@@ -82,14 +83,18 @@ class Assembly:
         """
         whole = part.whole
         if self._whole is None:
-            if whole.size > self._max_bytes or whole.count > PARTS_MAX:
+            if whole.size > self._max_bytes:
                 raise PartsError(f"a message of {whole.size} bytes is larger than the limit of {self._max_bytes}")
+            if whole.count > PARTS_MAX:
+                raise PartsError(f"a message in more than {PARTS_MAX} parts")
             self._whole = whole
         if whole != self._whole or not 1 <= part.number <= whole.count:
             raise PartsError("a part does not belong to the others")
-        self._bodies.setdefault(part.number, part.body)
-        if sum(map(len, self._bodies.values())) > whole.size:
-            raise PartsError("the parts are larger than announced")
+        if part.number not in self._bodies:
+            self._size += len(part.body)
+            if self._size > whole.size:
+                raise PartsError("the parts are larger than announced")
+            self._bodies[part.number] = part.body
         if len(self._bodies) < whole.count:
             return None
         body = b"".join(self._bodies[number] for number in range(1, whole.count + 1))

@@ -113,7 +113,7 @@ class _Attempt:
         finally:
             # In the background: whoever was cancelled waits no more.
             for say in exchange.give_up():
-                self._link.send_soon(self._frame(say.kind), say.instance, self._mailbox.token)
+                self._link.send_soon(self._frame(say.kind), say.instance, self._token_for(say))
         if exchange.reply is None:
             raise self._error()
         return exchange.reply
@@ -156,11 +156,21 @@ class _Attempt:
             frames = [Frame(FrameKind.BODY, attempt=frames[0].attempt, part=part) for part in self._parts]
         try:
             for frame in frames:
-                await self._link.send(frame, say.instance, self._mailbox.token)
+                await self._link.send(frame, say.instance, self._token_for(say))
         except RequesterError:
             # What was not sent was heard by nobody; a lost ack or cancel is asked for again.
-            if say.kind in {FrameKind.GO, FrameKind.BODY}:
+            if say.kind is FrameKind.GO:
                 self._exchange.on_no_responders()
+            elif say.kind is FrameKind.BODY:
+                self._exchange.on_lost(say.instance)
+
+    def _token_for(self, say: Say) -> str:
+        """Give the token to which a 503 comes: to the attempt's own it means that the go was heard by nobody.
+
+        What it means for any other frame is the watch's business: a cancel may be for a second holder of the attempt,
+        and that one's end says nothing of the one that has the go.
+        """
+        return self._mailbox.token if say.kind is FrameKind.GO else say.instance
 
     def _frame(self, kind: FrameKind) -> Frame:
         return Frame(kind, attempt=self._link.attempt_of(self._mailbox.token))

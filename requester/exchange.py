@@ -82,6 +82,7 @@ class Exchange:
         self.problem = ""
         self._times = times
         self._is_body_due = is_announced
+        self._is_given = False
         self._assembly = Assembly(reply_max_bytes)
 
     def __repr__(self) -> str:
@@ -97,8 +98,8 @@ class Exchange:
 
     @property
     def may_have_started(self) -> bool:
-        """Whether a go was given."""
-        return self.state is State.GIVEN or self.ending in {Ending.LOST_AFTER_GO, Ending.EXPIRED_AFTER_GO}
+        """Whether a go was given that somebody may have heard."""
+        return self._is_given and self.ending is not Ending.GO_UNDELIVERED
 
     def on_frame(self, frame: Frame) -> list[Say]:
         """Take a frame of an instance."""
@@ -123,12 +124,8 @@ class Exchange:
         return self._end(Ending.ANSWERED)
 
     def on_no_responders(self) -> list[Say]:
-        """Take the server's word that nobody heard what was sent last."""
-        endings = {
-            State.SENT: Ending.NO_RESPONDERS,
-            State.ACCEPTED: Ending.LOST,
-            State.GIVEN: Ending.GO_UNDELIVERED,
-        }
+        """Take the server's word that nobody heard the request, or the go; it must not be about any other frame."""
+        endings = {State.SENT: Ending.NO_RESPONDERS, State.GIVEN: Ending.GO_UNDELIVERED}
         return self._end(endings[self.state], but=self.instance) if self.state in endings else []
 
     def on_unreachable(self, instance: str) -> list[Say]:
@@ -151,7 +148,9 @@ class Exchange:
 
     def give_up(self) -> list[Say]:
         """Take it that nobody awaits the result any more."""
-        return self._end(self.ending or Ending.EXPIRED) if self.state is not State.ENDED else []
+        if self.state is State.ENDED:
+            return []
+        return self._end(Ending.EXPIRED_AFTER_GO if self.state is State.GIVEN else Ending.EXPIRED)
 
     def _on_accepted(self, sender: str) -> list[Say]:
         if self.state is State.GIVEN:
@@ -166,7 +165,7 @@ class Exchange:
         if self.state is State.GIVEN:
             # Two that hold the same attempt: the one with the go runs it.
             return [] if sender == self.instance else [Say(FrameKind.CANCEL, sender)]
-        self.state, self.instance = State.GIVEN, sender
+        self.state, self.instance, self._is_given = State.GIVEN, sender, True
         return [Say(FrameKind.GO, sender)]
 
     def _on_result(self, sender: str, frame: Frame) -> list[Say]:

@@ -9,7 +9,8 @@ from typing import Any, Self, cast
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from contract import CODE_FACTS, ErrorCode, ExecuteFailure, ExecuteSuccess, HealthReply
+from contract import CODE_FACTS, ErrorCode, ExecuteFailure, ExecuteSuccess, Frame, HealthReply, read_frame
+from contract.frames import HEADER_FRAME
 from requester import RequesterError
 from requester.attended import Order
 
@@ -126,6 +127,35 @@ class FakeWay:
         return outcome(request)
 
 
+@dataclass(frozen=True)
+class Published:
+    """A message that was published.
+
+    Attributes:
+        subject: Where.
+        reply: Where what NATS says of it goes.
+        headers: Its headers.
+        body: Its payload.
+    """
+
+    subject: str
+    reply: str
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def instance(self) -> str:
+        """The instance it was sent to."""
+        return self.subject.rpartition(".")[2]
+
+    @property
+    def frame(self) -> Frame:
+        """It as a frame."""
+        frame = read_frame(self.headers, self.body)
+        assert frame is not None
+        return frame
+
+
 class FakeConnection:
     """A connection without a server: what `Link` uses of nats-py's client, with an answer of the test's.
 
@@ -134,6 +164,9 @@ class FakeConnection:
         publishing: Awaited inside each publish.
         published: The requests' bodies.
         headers: And their headers.
+        opened: The requests as they were published.
+        told: The frames to instances.
+        telling: Is told of each such frame, and may fail.
     """
 
     def __init__(self) -> None:
@@ -147,6 +180,9 @@ class FakeConnection:
         self.publishing: Callable[[], Awaitable[None]] | None = None
         self.published: list[dict[str, Any]] = []
         self.headers: list[dict[str, str] | None] = []
+        self.opened: list[Published] = []
+        self.told: list[Published] = []
+        self.telling: Callable[[Published], None] = lambda _: None
         self._on_message: Callable[[Msg], Awaitable[None]] | None = None
 
     @property
@@ -173,14 +209,25 @@ class FakeConnection:
         assert headers != {}
         if self.publishing is not None:
             await self.publishing()
+        published = Published(subject, reply, headers or {}, payload)
+        if HEADER_FRAME in published.headers:
+            self.telling(published)
+            self.told.append(published)
+            return
+        self.opened.append(published)
         if not payload:
             return
         request = json.loads(payload)
         self.published.append(request)
         self.headers.append(headers)
         body = self.answer(subject, request)
-        if body is not None and self._on_message is not None:
-            await self._on_message(Msg(_client=self.as_client(), subject=reply, data=body))
+        if body is not None:
+            await self.hear(reply, {}, body)
+
+    async def hear(self, subject: str, headers: dict[str, str], body: bytes = b"") -> None:
+        """Let a message arrive, if somebody listens."""
+        if self._on_message is not None:
+            await self._on_message(Msg(_client=self.as_client(), subject=subject, data=body, headers=headers))
 
     async def close(self) -> None:
         raise AssertionError("a given connection is not closed")
