@@ -19,6 +19,7 @@ from contract import (
     Part,
     PartsError,
     RequestError,
+    Whole,
     message_size,
     split,
 )
@@ -29,8 +30,9 @@ from responder.slots import BacklogClosedError
 
 T = TypeVar("T")
 
-# The parts of a request follow each other at once; whoever sends none for so long has gone.
-_PARTS_PAUSE_MAX_S = 5.0
+# The parts of a request come at once, after this and what it takes to send them nobody waits for them any more.
+_PARTS_MAX_S = 5.0
+_PARTS_BYTES_PER_S = 256 * 1024
 _PART_HEADERS_BYTES = 1024
 # Between two deliveries of the same result; more for what takes long to send.
 _REPEAT_FIRST_S = 1.0
@@ -93,8 +95,7 @@ class AttendedCaller:
         self._is_told = False
         self._deadline = incoming.received_at
         self._announced = announced
-        self._assembly = Assembly(instance.request_max_bytes)
-        self._parts: asyncio.Queue[Part] = asyncio.Queue()
+        self._parts: asyncio.Queue[Part] | None = None
         self._outputs: asyncio.Queue[tuple[int, bytes]] = asyncio.Queue()
         self._wants_output = HEADER_STREAM in incoming.headers
         self._streaming: asyncio.Task[None] | None = None
@@ -125,8 +126,9 @@ class AttendedCaller:
             _settle(self._signals.go)
 
     def take_part(self, part: Part) -> None:
-        """Take a part of the request."""
-        self._parts.put_nowait(part)
+        """Take a part of the request, as long as parts are awaited."""
+        if self._parts is not None:
+            self._parts.put_nowait(part)
 
     def ack(self) -> None:
         """Take the requester's word that it has the result."""
@@ -161,15 +163,14 @@ class AttendedCaller:
                 ErrorCode.REQUEST_TOO_LARGE,
                 f"request refused: it has {size} bytes, the limit is {self._instance.request_max_bytes}",
             )
-        await self._tell(FrameKind.ACCEPTED)
-        while True:
-            part = await self._unless_over(self._parts.get(), _PARTS_PAUSE_MAX_S, "a part of the request")
-            try:
-                whole = self._assembly.add(part)
-            except PartsError as error:
-                raise RequestError(ErrorCode.INVALID_REQUEST, f"request refused: {error}") from None
-            if whole is not None:
-                return whole
+        self._parts = asyncio.Queue()
+        try:
+            await self._tell(FrameKind.ACCEPTED)
+            return await self._assembled(self._announced.whole, self._parts)
+        except PartsError as error:
+            raise RequestError(ErrorCode.INVALID_REQUEST, f"request refused: {error}") from None
+        finally:
+            self._parts = None
 
     async def wait(self, slot: Awaitable[Slot], deadline: float, *, is_free: bool) -> Slot:
         """Wait for a slot; the requester is told that it has to wait."""
@@ -226,6 +227,18 @@ class AttendedCaller:
             return [whole]
         part_bytes = min(PART_MAX_BYTES, limit - (size - len(body)) - _PART_HEADERS_BYTES)
         return [Frame(FrameKind.RESULT, instance=self._instance.id, part=part) for part in split(body, part_bytes)]
+
+    async def _assembled(self, whole: Whole, parts: asyncio.Queue[Part]) -> bytes:
+        now = asyncio.get_running_loop().time
+        until = now() + _PARTS_MAX_S + whole.size / _PARTS_BYTES_PER_S
+        assembly = Assembly(self._instance.request_max_bytes)
+        body: bytes | None = None
+        while body is None:
+            part = await self._unless_over(parts.get(), max(0.0, until - now()), "a part of the request")
+            if part.whole != whole:
+                raise PartsError("a part is not of what was announced")
+            body = assembly.add(part)
+        return body
 
     async def _tell(self, kind: FrameKind) -> None:
         self._is_told = True
