@@ -26,7 +26,7 @@ from contract import (
 from responder.attempt import Attempt, State
 from responder.callers import CallerGoneError, Incoming, Outlet, Slot, UnclaimedError
 from responder.execution import Audience
-from responder.slots import BacklogClosedError
+from responder.slots import BacklogClosedError, WaitedTooLongError
 
 T = TypeVar("T")
 
@@ -122,7 +122,7 @@ class AttendedCaller:
 
     def go(self, now: float) -> None:
         """Take the requester's go."""
-        if self._attempt.go(now):
+        if not self._signals.abandoned.done() and self._attempt.go(now):
             _settle(self._signals.go)
 
     def take_part(self, part: Part) -> None:
@@ -178,10 +178,10 @@ class AttendedCaller:
         if is_free:
             return await slot
         taking = asyncio.ensure_future(slot)
-        await asyncio.sleep(0)
-        if not taking.done():
-            await self._tell(FrameKind.ACCEPTED)
         try:
+            await asyncio.sleep(0)
+            if not taking.done():
+                await self._tell(FrameKind.ACCEPTED)
             return await self._unless_over(taking)
         except BaseException:
             await _release(taking)
@@ -189,9 +189,16 @@ class AttendedCaller:
 
     async def claim(self) -> None:
         """Tell the requester that a slot is held for it, and wait for its go."""
+        if self._signals.draining.done():
+            raise BacklogClosedError
         if self._attempt.ready(asyncio.get_running_loop().time()):
             await self._tell(FrameKind.READY)
-        await self._unless_over(self._signals.go, self._go_window_s(), "the requester's go")
+        try:
+            await self._unless_over(self._signals.go, self._go_window_s(), "the requester's go")
+        except UnclaimedError:
+            if self._deadline < self._attempt.go_by:
+                raise WaitedTooLongError from None
+            raise
 
     async def deliver(self, body: bytes, headers: Mapping[str, str]) -> None:
         """Give the requester the result until it says that it has it, or nobody wants it any more."""
@@ -263,7 +270,7 @@ class AttendedCaller:
         except asyncio.CancelledError:
             waiting.cancel()
             raise
-        if waiting.done():
+        if waiting.done() and not signals.abandoned.done():
             return waiting.result()
         if waiting is not signals.go:
             waiting.cancel()

@@ -105,7 +105,7 @@ class Service:
         except BacklogFullError as error:
             return refuse(ErrorCode.OVERLOADED, str(error), retry_after_ms=error.retry_after_ms)
         except WaitedTooLongError:
-            message = "the deadline passed while the request waited for a slot"
+            message = "the deadline passed before the request could start"
             return refuse(ErrorCode.TIMEOUT, message, wait_s=now() - arrived_at)
         except BacklogClosedError:
             return refuse(ErrorCode.STOPPING, _STOPPING, wait_s=now() - arrived_at)

@@ -27,7 +27,7 @@ class BacklogClosedError(Exception):
 
 
 class WaitedTooLongError(Exception):
-    """The deadline passed while the request waited for a slot."""
+    """The deadline passed before the request could start."""
 
 
 class Slots:

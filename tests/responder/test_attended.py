@@ -273,6 +273,24 @@ async def test_a_result_that_is_not_acknowledged(tmp_path: Path, event: str, is_
     assert stage.run.started == ["t1"]
 
 
+@pytest.mark.parametrize(("state", "executed"), [(waiting, False), (ready, False), (started, True)])
+@virtual_time
+async def test_the_deadline(tmp_path: Path, state: Callable[..., object], executed: bool) -> None:
+    """Past the deadline nothing starts and what runs is ended; the requester is told `timeout`."""
+    stage = Stage.make(tmp_path)
+    if state is waiting:
+        await started(stage, "t0")
+        stage.ask(timeout_ms=1000)
+        await settle()
+    else:
+        await state(stage, timeout_ms=1000)  # type: ignore[misc] # a coroutine
+    await advance(1.0)
+    assert failure(stage.reply()) == ("timeout", executed)
+    stage.say(FrameKind.GO)
+    await leave(stage)
+    assert stage.run.started.count("t1") == executed
+
+
 @virtual_time
 async def test_a_result_is_repeated_until_it_is_acknowledged(tmp_path: Path) -> None:
     """The same result comes again, at growing distances, and no more once the requester has it."""
@@ -466,6 +484,74 @@ async def test_parts_that_nobody_asked_for_are_not_kept(tmp_path: Path) -> None:
 
 
 # The slot that comes at the same moment.
+
+
+@pytest.mark.parametrize("event", ["cancel", "gone", "drain"])
+@pytest.mark.parametrize("turns", range(6))
+@virtual_time
+async def test_a_slot_that_comes_with_the_end_of_the_wait_is_given_back(tmp_path: Path, event: str, turns: int) -> None:
+    """Whichever comes first by however little, the slot or the end of the wait, the slot is free afterwards."""
+    stage = Stage.make(tmp_path)
+    await waiting(stage)
+    stage.run.finish()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    EVENTS[event](stage)
+    await leave(stage)
+    assert stage.run.started == ["t0"]
+
+
+@pytest.mark.parametrize("turns", range(6))
+@virtual_time
+async def test_a_cancelled_handler_gives_its_slot_back(tmp_path: Path, turns: int) -> None:
+    """A slot is not lost with the task that has waited for it."""
+    stage = Stage.make(tmp_path)
+    await waiting(stage)
+    stage.run.finish()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    stage.tasks[-1].cancel()
+    await leave(stage)
+
+
+class Failing(Outlet):
+    """Cannot publish one kind of frame."""
+
+    kind = FrameKind.ACCEPTED
+
+    async def publish(self, subject: str, body: bytes, headers: Mapping[str, str], reply: str = "") -> None:
+        """Publish all but the one kind."""
+        if headers.get("Claude-Frame") == self.kind:
+            raise ZeroDivisionError
+        await super().publish(subject, body, headers, reply)
+
+
+@virtual_time
+async def test_a_defect_while_waiting_costs_no_slot(tmp_path: Path) -> None:
+    """Whatever goes wrong while an attempt waits, the slot that would have been its own is there for the next."""
+    stage = Stage.make(tmp_path, outlet=Failing())
+    await started(stage, "t0")
+    stage.ask()
+    await settle()
+    assert failure(stage.reply()) == ("internal", False)
+    await leave(stage)
+
+
+@pytest.mark.parametrize("event", ["cancel", "gone"])
+@virtual_time
+async def test_a_go_in_the_same_moment_as_the_end_starts_nothing(tmp_path: Path, event: str) -> None:
+    """When nobody awaits an attempt any more, a go that is handled right after, or right before, starts nothing."""
+    stage = Stage.make(tmp_path)
+    await ready(stage, "t1")
+    EVENTS[event](stage)
+    stage.say(FrameKind.GO)
+    await settle()
+    stage.say(FrameKind.CANCEL)
+    await ready(stage, "t2")
+    stage.say(FrameKind.GO, "t2")
+    stage.say(FrameKind.CANCEL, "t2")
+    await leave(stage)
+    assert stage.run.started == []
 
 
 # Output while it is printed.
