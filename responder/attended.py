@@ -97,7 +97,7 @@ class AttendedCaller:
         self._announced = announced
         self._parts: asyncio.Queue[Part] | None = None
         self._outputs: asyncio.Queue[tuple[int, bytes]] = asyncio.Queue()
-        self._wants_output = HEADER_STREAM in incoming.headers
+        self._wants_output = incoming.headers.get(HEADER_STREAM) == "1"
         self._streaming: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
@@ -287,7 +287,8 @@ class AttendedCaller:
 
     async def _send_outputs(self) -> None:
         limit = min(PART_MAX_BYTES, self._outlet.max_payload - _PART_HEADERS_BYTES)
-        while True:
+        # nats-py may swallow the cancellation by which this ends.
+        while self._attempt.state is State.STARTED:
             offset, lines = await self._outputs.get()
             for start in range(0, len(lines), limit):
                 piece = lines[start : start + limit]

@@ -570,6 +570,19 @@ class SizedOutlet(Outlet):
         await super().publish(subject, body, headers, reply)
 
 
+class Deaf(Outlet):
+    """Publishes output slowly, and swallows a cancellation meanwhile, as nats-py does where its buffer is full."""
+
+    async def publish(self, subject: str, body: bytes, headers: Mapping[str, str], reply: str = "") -> None:
+        """Publish in a second."""
+        if headers.get("Claude-Frame") == "output":
+            try:
+                await asyncio.sleep(1)
+            except asyncio.CancelledError:
+                return
+        await super().publish(subject, body, headers, reply)
+
+
 @virtual_time
 async def test_output_is_handed_on_with_its_offset(tmp_path: Path) -> None:
     """What the CLI prints goes out in order, each piece with where it belongs, none larger than NATS takes."""
@@ -587,6 +600,34 @@ async def test_output_is_handed_on_with_its_offset(tmp_path: Path) -> None:
         printed += frame.body
     assert printed == b"a\n" + b"b" * 20_000 + b"\n"
     await leave(stage)
+
+
+@pytest.mark.parametrize("headers", [{}, {"Claude-Stream": "0"}, {"Claude-Stream": ""}])
+@virtual_time
+async def test_output_that_nobody_wants_is_not_sent(tmp_path: Path, headers: dict[str, str]) -> None:
+    """Without the header, or with another value, nobody listens to what is printed."""
+    stage = Stage.make(tmp_path)
+    await started(stage, headers=headers)
+    assert stage.run.audiences[0].on_output is None
+    await leave(stage)
+
+
+@virtual_time
+async def test_after_the_result_comes_no_output(tmp_path: Path) -> None:
+    """Output that was not sent when the run ended is left to the result, and whoever sends it ends."""
+    stage = Stage.make(tmp_path, outlet=Deaf())
+    await started(stage, headers={"Claude-Stream": "1"})
+    listen = stage.run.audiences[0].on_output
+    assert listen is not None
+    for offset in range(10):
+        listen(offset, b"\n")
+    await advance(2.5)
+    stage.run.finish()
+    await advance(20)
+    assert stage.kinds()[:4] == ["ready", "output", "output", "result"]
+    assert set(stage.kinds()[4:]) == {"result"}
+    await leave(stage)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 @virtual_time
