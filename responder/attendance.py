@@ -118,6 +118,8 @@ class Attendance:
             announced = read_part(incoming.headers, b"")
         except FrameError as error:
             raise RequestError(ErrorCode.INVALID_REQUEST, f"request refused: {error}") from None
+        if announced is not None and announced.number != 0:
+            raise RequestError(ErrorCode.INVALID_REQUEST, "request refused: it is a part and announces none")
         return AttendedCaller(incoming, announced, self._outlet, self._instance)
 
 

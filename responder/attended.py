@@ -19,18 +19,20 @@ from contract import (
     Part,
     PartsError,
     RequestError,
+    Whole,
     message_size,
     split,
 )
 from responder.attempt import Attempt, State
 from responder.callers import CallerGoneError, Incoming, Outlet, Slot, UnclaimedError
 from responder.execution import Audience
-from responder.slots import BacklogClosedError
+from responder.slots import BacklogClosedError, WaitedTooLongError
 
 T = TypeVar("T")
 
-# The parts of a request follow each other at once; whoever sends none for so long has gone.
-_PARTS_PAUSE_MAX_S = 5.0
+# The parts of a request come at once, after this and what it takes to send them nobody waits for them any more.
+_PARTS_MAX_S = 5.0
+_PARTS_BYTES_PER_S = 256 * 1024
 _PART_HEADERS_BYTES = 1024
 # Between two deliveries of the same result; more for what takes long to send.
 _REPEAT_FIRST_S = 1.0
@@ -93,10 +95,9 @@ class AttendedCaller:
         self._is_told = False
         self._deadline = incoming.received_at
         self._announced = announced
-        self._assembly = Assembly(instance.request_max_bytes)
-        self._parts: asyncio.Queue[Part] = asyncio.Queue()
+        self._parts: asyncio.Queue[Part] | None = None
         self._outputs: asyncio.Queue[tuple[int, bytes]] = asyncio.Queue()
-        self._wants_output = HEADER_STREAM in incoming.headers
+        self._wants_output = incoming.headers.get(HEADER_STREAM) == "1"
         self._streaming: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
@@ -121,12 +122,13 @@ class AttendedCaller:
 
     def go(self, now: float) -> None:
         """Take the requester's go."""
-        if self._attempt.go(now):
+        if not self._signals.abandoned.done() and self._attempt.go(now):
             _settle(self._signals.go)
 
     def take_part(self, part: Part) -> None:
-        """Take a part of the request."""
-        self._parts.put_nowait(part)
+        """Take a part of the request, as long as parts are awaited."""
+        if self._parts is not None:
+            self._parts.put_nowait(part)
 
     def ack(self) -> None:
         """Take the requester's word that it has the result."""
@@ -161,15 +163,14 @@ class AttendedCaller:
                 ErrorCode.REQUEST_TOO_LARGE,
                 f"request refused: it has {size} bytes, the limit is {self._instance.request_max_bytes}",
             )
-        await self._tell(FrameKind.ACCEPTED)
-        while True:
-            part = await self._unless_over(self._parts.get(), _PARTS_PAUSE_MAX_S, "a part of the request")
-            try:
-                whole = self._assembly.add(part)
-            except PartsError as error:
-                raise RequestError(ErrorCode.INVALID_REQUEST, f"request refused: {error}") from None
-            if whole is not None:
-                return whole
+        self._parts = asyncio.Queue()
+        try:
+            await self._tell(FrameKind.ACCEPTED)
+            return await self._assembled(self._announced.whole, self._parts)
+        except PartsError as error:
+            raise RequestError(ErrorCode.INVALID_REQUEST, f"request refused: {error}") from None
+        finally:
+            self._parts = None
 
     async def hold(self, deadline: float) -> None:
         """Tell the requester that its request may have to wait."""
@@ -187,10 +188,10 @@ class AttendedCaller:
         if is_free:
             return await slot
         taking = asyncio.ensure_future(slot)
-        await asyncio.sleep(0)
-        if not taking.done():
-            await self.hold(deadline)
         try:
+            await asyncio.sleep(0)
+            if not taking.done():
+                await self.hold(deadline)
             return await self._unless_over(taking)
         except BaseException:
             await _release(taking)
@@ -198,9 +199,16 @@ class AttendedCaller:
 
     async def claim(self) -> None:
         """Tell the requester that a slot is held for it, and wait for its go."""
+        if self._signals.draining.done():
+            raise BacklogClosedError
         if self._attempt.ready(asyncio.get_running_loop().time()):
             await self._tell(FrameKind.READY)
-        await self._unless_over(self._signals.go, self._go_window_s(), "the requester's go")
+        try:
+            await self._unless_over(self._signals.go, self._go_window_s(), "the requester's go")
+        except UnclaimedError:
+            if self._deadline < self._attempt.go_by:
+                raise WaitedTooLongError from None
+            raise
 
     async def deliver(self, body: bytes, headers: Mapping[str, str]) -> None:
         """Give the requester the result until it says that it has it, or nobody wants it any more."""
@@ -237,6 +245,18 @@ class AttendedCaller:
         part_bytes = min(PART_MAX_BYTES, limit - (size - len(body)) - _PART_HEADERS_BYTES)
         return [Frame(FrameKind.RESULT, instance=self._instance.id, part=part) for part in split(body, part_bytes)]
 
+    async def _assembled(self, whole: Whole, parts: asyncio.Queue[Part]) -> bytes:
+        now = asyncio.get_running_loop().time
+        until = now() + _PARTS_MAX_S + whole.size / _PARTS_BYTES_PER_S
+        assembly = Assembly(self._instance.request_max_bytes)
+        body: bytes | None = None
+        while body is None:
+            part = await self._unless_over(parts.get(), max(0.0, until - now()), "a part of the request")
+            if part.whole != whole:
+                raise PartsError("a part is not of what was announced")
+            body = assembly.add(part)
+        return body
+
     async def _tell(self, kind: FrameKind) -> None:
         self._is_told = True
         frame = Frame(
@@ -260,7 +280,7 @@ class AttendedCaller:
         except asyncio.CancelledError:
             waiting.cancel()
             raise
-        if waiting.done():
+        if waiting.done() and not signals.abandoned.done():
             return waiting.result()
         if waiting is not signals.go:
             waiting.cancel()
@@ -277,7 +297,8 @@ class AttendedCaller:
 
     async def _send_outputs(self) -> None:
         limit = min(PART_MAX_BYTES, self._outlet.max_payload - _PART_HEADERS_BYTES)
-        while True:
+        # nats-py may swallow the cancellation by which this ends.
+        while self._attempt.state is State.STARTED:
             offset, lines = await self._outputs.get()
             for start in range(0, len(lines), limit):
                 piece = lines[start : start + limit]

@@ -96,7 +96,7 @@ class Caller(Protocol):
         """Make sure that it still wants the run, now that there is a slot.
 
         Raises:
-            UnclaimedError, CallerGoneError, BacklogClosedError: It must not start.
+            UnclaimedError, CallerGoneError, BacklogClosedError, WaitedTooLongError: It must not start.
         """
 
     async def deliver(self, body: bytes, headers: Mapping[str, str]) -> None:

@@ -30,10 +30,10 @@ class BacklogClosedError(Exception):
 
 
 class WaitedTooLongError(Exception):
-    """The deadline passed first."""
+    """The deadline passed before the request could start."""
 
     def __init__(self) -> None:
-        super().__init__("the deadline passed while the request waited for a slot")
+        super().__init__("the deadline passed before the request could start")
 
 
 class Slots:
