@@ -31,10 +31,11 @@ def main() -> int:
     parser.add_argument("--short", action="store_true", help="fewer requests, shorter outages")
     parser.add_argument("--case", action="append", choices=names, metavar="NAME", help=f"one of {', '.join(names)}")
     parser.add_argument("--cli", choices=("stand-in", "real"), default="stand-in", help="what the responders run")
+    parser.add_argument("--relay", action="store_true", help="cut wires by a relay, not by network namespaces")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep logs, journals and ledgers there")
     given = parser.parse_args()
-    options = Options(given.short, Path(os.environ["CLAUDE_CLI"]) if given.cli == "real" else None)
+    options = Options(given.short, Path(os.environ["CLAUDE_CLI"]) if given.cli == "real" else None, given.relay)
     cases = [case for case in CASES if not given.case or case.name in given.case]
     console = Console(width=120)
     try:

@@ -10,24 +10,16 @@ from rich.table import Table
 from chaos.evidence import Evidence
 from chaos.trial import NoVerdict, Verdict
 
-_COLUMNS = (
-    "case",
-    "sent",
-    "answered",
-    "failed",
-    "twice",
-    "lost",
-    "left",
-    "gone after",
-    "reported after",
-    "took",
-    "verdict",
+_COLUMNS = ("case", "sent", "answered", "failed", "twice", "lost", "left", "gone", "told", "took", "verdict")
+_CAPTION = (
+    "twice: started twice; lost: nobody knows what became of them; left: processes of runs that should have ended; "
+    "gone: when the last of them ended; told: when the last requester of a run that was hit had an answer or an error"
 )
 
 
 def table(outcomes: Sequence[Verdict | NoVerdict]) -> Table:
     """Give one line for each case."""
-    made = Table(title_justify="left")
+    made = Table(caption=_CAPTION, caption_justify="left")
     for column in _COLUMNS:
         made.add_column(column, justify="left" if column in {"case", "failed", "verdict"} else "right", no_wrap=True)
     for outcome in outcomes:

@@ -29,10 +29,12 @@ class Options:
     Attributes:
         is_short: With fewer requests and shorter outages.
         cli: The real CLI; None for the stand-in.
+        is_relayed: Whether a relay stands in for the network, also where there could be namespaces.
     """
 
     is_short: bool = False
     cli: Path | None = None
+    is_relayed: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,21 +87,23 @@ async def carry_out(case: Case, options: Options, folder: Path) -> Verdict:
     """
     began = now()
     plan = case.plan(is_short=options.is_short, pace=_PACE_OF_REAL if options.cli else 1.0)
-    async with _cli(options, plan, folder) as cli:
-        async with _nats(case.topology, options, folder) as (servers, wires):
-            async with fleet(plan, folder, servers, cli, wires) as running:
-                running.begin()
-                fault = await case.inflict(running)
-                await _wait_for_end(case, running)
-        evidence = Evidence(
-            plan,
-            running.journal.read(),
-            cli.ledger.runs(),
-            fault,
-            len(running.processes()),
-            running.exits(),
-            running.defects(),
-        )
+    async with (
+        _cli(options, plan, folder) as cli,
+        _nats(case.topology, options, folder) as (servers, wires),
+        fleet(plan, folder, servers, cli, wires) as running,
+    ):
+        running.begin()
+        fault = await case.inflict(running)
+        await _wait_for_end(case, running)
+    evidence = Evidence(
+        plan,
+        running.journal.read(),
+        cli.ledger.runs(),
+        fault,
+        len(running.processes()),
+        running.exits(),
+        running.defects(),
+    )
     return Verdict(case, evidence, [judge(evidence) for judge in case.judges()], now() - began)
 
 
@@ -139,8 +143,8 @@ async def _wired(
 ) -> tuple[list[Server], Mapping[str, Wire]]:
     """Give every responder a wire of its own: a namespace each, or a relay each where that cannot be."""
     wires: Sequence[Wire]
-    reason = _NO_API_THERE
-    if options.cli is None:
+    reason = "as asked" if options.is_relayed else _NO_API_THERE
+    if options.cli is None and not options.is_relayed:
         try:
             wires = made = await stack.enter_async_context(namespaces(len(RESPONDERS)))
             servers = await stack.enter_async_context(single_server(folder, made[0].server))
