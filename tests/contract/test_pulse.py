@@ -3,17 +3,17 @@
 import pytest
 
 from contract import SETTLE_S, Pulse, Verdict
-from contract.pulse import GONE_AFTER_S
 
 ALIVE, UNREACHABLE, LOST = Verdict.ALIVE, Verdict.UNREACHABLE, Verdict.LOST
 SILENCE_MAX_S = 2.25
+GONE_AFTER_S = 0.5
 STEP_MAX_S = 0.6
 NOW = 1000.0
 
 
 @pytest.fixture
 def pulse() -> Pulse:
-    return Pulse(SILENCE_MAX_S, NOW, settles_at=0.0)
+    return Pulse(SILENCE_MAX_S, GONE_AFTER_S, NOW, settles_at=0.0)
 
 
 def pass_time(pulse: Pulse, since: float, seconds: float, step_s: float = 0.25) -> float:
@@ -123,7 +123,7 @@ def test_settling(pulse: Pulse) -> None:
 
 def test_settling_from_the_beginning() -> None:
     """What is first heard of while others are renewing their connections is given the same time."""
-    pulse = Pulse(SILENCE_MAX_S, NOW, settles_at=NOW + 1)
+    pulse = Pulse(SILENCE_MAX_S, GONE_AFTER_S, NOW, settles_at=NOW + 1)
     pulse.refuse(NOW + 0.99)
     assert pulse.verdict is ALIVE
     pulse.refuse(NOW + 1)
