@@ -18,7 +18,7 @@ from contract.frames import (
     token_of,
 )
 from contract.health import HealthReply, HealthRequest, parse_health_request
-from contract.parts import PART_MAX_BYTES, Assembly, Part, PartsError, Whole, split
+from contract.parts import PART_MAX_BYTES, Assembly, Part, PartsError, Whole, WholeTooLargeError, split
 from contract.pulse import SETTLE_S, Pulse, Verdict
 from contract.reply import ExecuteFailure, ExecuteReply, ExecuteSuccess, ReplyError, parse_reply
 from contract.request import (
@@ -86,6 +86,7 @@ __all__ = [
     "Subjects",
     "Verdict",
     "Whole",
+    "WholeTooLargeError",
     "check_servers",
     "has_inbox_prefix",
     "is_no_responders",
