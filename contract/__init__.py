@@ -19,7 +19,7 @@ from contract.frames import (
 )
 from contract.health import HealthReply, HealthRequest, parse_health_request
 from contract.jetstream import Bucket, Call, JetStreamError, Stored, answer, describe_stream, stored
-from contract.parts import PART_MAX_BYTES, Assembly, Part, PartsError, Whole, split
+from contract.parts import PART_MAX_BYTES, Assembly, Part, PartsError, Whole, WholeTooLargeError, split
 from contract.pulse import SETTLE_S, Pulse, Verdict
 from contract.record import (
     KeptReply,
@@ -106,6 +106,7 @@ __all__ = [
     "Subjects",
     "Verdict",
     "Whole",
+    "WholeTooLargeError",
     "answer",
     "check_servers",
     "describe_stream",

@@ -14,6 +14,10 @@ class PartsError(ValueError):
     """Parts that do not make a whole."""
 
 
+class WholeTooLargeError(PartsError):
+    """A whole that is larger than its taker allows."""
+
+
 @dataclass(frozen=True)
 class Whole:
     """What the parts must add up to.
@@ -79,12 +83,15 @@ class Assembly:
             The whole once it is complete, else None.
 
         Raises:
-            PartsError: It is larger than allowed, or the parts do not make what they say.
+            WholeTooLargeError: It is larger than allowed.
+            PartsError: The parts do not make what they say.
         """
         whole = part.whole
         if self._whole is None:
             if whole.size > self._max_bytes:
-                raise PartsError(f"a message of {whole.size} bytes is larger than the limit of {self._max_bytes}")
+                raise WholeTooLargeError(
+                    f"a message of {whole.size} bytes is larger than the limit of {self._max_bytes}"
+                )
             if whole.count > PARTS_MAX:
                 raise PartsError(f"a message in more than {PARTS_MAX} parts")
             self._whole = whole

@@ -23,6 +23,7 @@ from requester.errors import (
     ExecuteTimeoutError,
     NoRespondersError,
     OutputTooLargeError,
+    ProtocolError,
     RequesterError,
     ResponderLostError,
 )
@@ -108,7 +109,9 @@ class _Attempt:
             await self._link.publish(self._mailbox.subject, body, headers, self._mailbox.token)
             while exchange.ending is None:
                 item = await self._mailbox.get(exchange.wakes_at)
-                for say in self._says(item, now()):
+                says = [] if item is None else self._says(item)
+                # Also after an item: where there is always one, the time passes nevertheless.
+                for say in [*says, *exchange.on_time(now())]:
                     await self._send(say)
         finally:
             # In the background: whoever was cancelled waits no more.
@@ -118,16 +121,14 @@ class _Attempt:
             raise self._error()
         return exchange.reply
 
-    def _says(self, item: Item | None, now: float) -> list[Say]:
+    def _says(self, item: Item) -> list[Say]:
         exchange = self._exchange
         match item:
-            case None:
-                return exchange.on_time(now)
             case InstanceTrouble(instance, is_lost):
                 return exchange.on_lost(instance) if is_lost else exchange.on_unreachable(instance)
             case RequesterError():
-                if not exchange.may_have_started:
-                    item.executed = False
+                # Its class does not know how far the attempt had come.
+                item.executed = None if exchange.may_have_started else False
                 raise item
             case RawReply():
                 return self._on_reply(item)
@@ -141,13 +142,17 @@ class _Attempt:
             return []
         if frame is None:
             return self._exchange.on_plain_reply(reply.data)
-        if frame.kind is FrameKind.OUTPUT and self._order.output and frame.offset is not None:
-            self._order.output.take(frame.offset, frame.body)
-        says = self._exchange.on_frame(frame)
-        if frame.responder is not None and frame.instance == self._exchange.instance:
-            self._responder = frame.responder
-            self._order.accepted_by(frame.responder)
-            self._attending.at(frame.instance or "", frame.beat_ms / 1000 if frame.beat_ms else _BEAT_S)
+        exchange, output = self._exchange, self._order.output
+        if frame.kind is FrameKind.OUTPUT and output and frame.offset is not None:
+            if exchange.is_given_to(frame.instance):
+                output.take(frame.offset, frame.body)
+            return []
+        says = exchange.on_frame(frame)
+        if frame.instance is not None and frame.instance == exchange.instance and exchange.ending is None:
+            self._attending.at(frame.instance, frame.beat_ms / 1000 if frame.beat_ms else _BEAT_S)
+            if frame.responder is not None:
+                self._responder = frame.responder
+                self._order.accepted_by(frame.responder)
         return says
 
     async def _send(self, say: Say) -> None:
@@ -176,22 +181,32 @@ class _Attempt:
         return Frame(kind, attempt=self._link.attempt_of(self._mailbox.token))
 
     def _error(self) -> RequesterError:
-        exchange = self._exchange
-        ending = exchange.ending or Ending.EXPIRED
-        if exchange.instance is None and (
-            refusal := self._link.refusal_since(self._error_before, self._mailbox.subject)
-        ):
-            return refusal
-        match ending:
-            case Ending.NO_RESPONDERS:
-                return NoRespondersError(f"no responder listens on {self._mailbox.subject}")
-            case Ending.EXPIRED:
-                return ExecuteTimeoutError(ending, responder=self._responder, executed=False)
-            case Ending.EXPIRED_AFTER_GO:
-                return ExecuteTimeoutError(
-                    f"{ending}; whether the CLI ran is not known", responder=self._responder, executed=None
-                )
-            case Ending.MALFORMED:
-                return OutputTooLargeError(exchange.problem, responder=self._responder)
-            case _:
-                return ResponderLostError(ending, responder=self._responder, executed=ending is Ending.LOST_AFTER_GO)
+        exchange, subject = self._exchange, self._mailbox.subject
+        refusal = self._link.refusal_since(self._error_before, subject) if exchange.instance is None else None
+        return refusal or error_of_ending(exchange, subject, self._responder)
+
+
+def error_of_ending(exchange: Exchange, subject: str, responder: str | None) -> RequesterError:
+    """Give the error for an attempt that has ended without a reply.
+
+    Args:
+        exchange: The attempt.
+        subject: Where its request went.
+        responder: Id of the responder that has accepted it.
+    """
+    ending = exchange.ending or Ending.EXPIRED
+    match ending:
+        case Ending.NO_RESPONDERS:
+            return NoRespondersError(f"no responder listens on {subject}")
+        case Ending.EXPIRED:
+            return ExecuteTimeoutError(ending, responder=responder, executed=False)
+        case Ending.EXPIRED_AFTER_GO:
+            return ExecuteTimeoutError(
+                f"{ending}; whether the CLI ran is not known", responder=responder, executed=None
+            )
+        case Ending.TOO_LARGE:
+            return OutputTooLargeError(exchange.problem, responder=responder)
+        case Ending.MALFORMED:
+            return ProtocolError(exchange.problem, responder=responder)
+        case _:
+            return ResponderLostError(ending, responder=responder, executed=ending is Ending.LOST_AFTER_GO)

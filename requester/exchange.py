@@ -7,7 +7,7 @@ how the attempt ended once it has.
 from dataclasses import dataclass
 from enum import StrEnum
 
-from contract import Assembly, Frame, FrameKind, PartsError
+from contract import Assembly, Frame, FrameKind, PartsError, WholeTooLargeError
 
 
 class State(StrEnum):
@@ -24,6 +24,7 @@ class Ending(StrEnum):
 
     ANSWERED = "answered"
     MALFORMED = "malformed"
+    TOO_LARGE = "too large"
     # Nothing ran, and nothing of it will.
     NO_RESPONDERS = "no responder listens"
     UNACCEPTED = "no responder has accepted the request"
@@ -71,7 +72,7 @@ class Exchange:
         instance: Who has accepted it, or been given the go.
         ending: How it ended; None until then.
         reply: The result, once it is there.
-        problem: What was wrong with a malformed result.
+        problem: What was wrong with a result that could not be taken.
     """
 
     def __init__(self, times: Times, reply_max_bytes: int, *, is_announced: bool = False) -> None:
@@ -87,6 +88,10 @@ class Exchange:
 
     def __repr__(self) -> str:
         return f"<Exchange {self.ending or self.state} at {self.instance}>"
+
+    def is_given_to(self, instance: str | None) -> bool:
+        """Say whether an instance was given the go, and may be running it."""
+        return self.state is State.GIVEN and instance == self.instance
 
     @property
     def wakes_at(self) -> float:
@@ -175,7 +180,8 @@ class Exchange:
             self.reply = self._assembly.add(frame.part) if frame.part else frame.body
         except PartsError as error:
             self.problem = str(error)
-            return [Say(FrameKind.ACK, sender), *self._end(Ending.MALFORMED, but=sender)]
+            ending = Ending.TOO_LARGE if isinstance(error, WholeTooLargeError) else Ending.MALFORMED
+            return [Say(FrameKind.ACK, sender), *self._end(ending, but=sender)]
         if self.reply is None:
             return []
         return [Say(FrameKind.ACK, sender), *self._end(Ending.ANSWERED, but=sender)]

@@ -225,18 +225,18 @@ def test_a_result_in_parts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("part", "problem"),
+    ("part", "ending", "problem"),
     [
-        (Part(1, Whole(1, LIMIT + 1, "0" * 64)), "larger than the limit of 1000"),
-        (Part(1, Whole(1, 3, "0" * 64), b"abc"), "do not add up"),
-        (Part(4, Whole(3, 3, "0" * 64), b"abc"), "does not belong"),
+        (Part(1, Whole(1, LIMIT + 1, "0" * 64)), Ending.TOO_LARGE, "larger than the limit of 1000"),
+        (Part(1, Whole(1, 3, "0" * 64), b"abc"), Ending.MALFORMED, "do not add up"),
+        (Part(4, Whole(3, 3, "0" * 64), b"abc"), Ending.MALFORMED, "does not belong"),
     ],
 )
-def test_a_result_that_is_none(part: Part, problem: str) -> None:
+def test_a_result_that_is_none(part: Part, ending: Ending, problem: str) -> None:
     """A result that cannot be taken is acknowledged, since it would be the same the next time, and its problem kept."""
     exchange = after(GIVEN)
     assert frame(FrameKind.RESULT, A, part.body, part)(exchange) == ack(A)
-    assert exchange.ending is Ending.MALFORMED
+    assert exchange.ending is ending
     assert exchange.reply is None
     assert problem in exchange.problem
     assert exchange.may_have_started
