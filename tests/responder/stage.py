@@ -97,13 +97,20 @@ class Stage:
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     @classmethod
-    def make(cls, folder: Path, *, slots: Slots | None = None, outlet: Outlet | None = None) -> "Stage":
+    def make(
+        cls,
+        folder: Path,
+        *,
+        slots: Slots | None = None,
+        outlet: Outlet | None = None,
+        attempts_max: int = ATTEMPTS_MAX,
+    ) -> "Stage":
         """Put one together: one slot and a backlog of five, unless given."""
         service = make_service(folder, Runner(Sweeper(), RunLimits()), None, slots=slots or Slots(1, 5))
         run = Run(**vars(service.execution))
         outlet = outlet or Outlet()
         sessions = Sessions(INSTANCE, outlet, UNATTENDED_MAX_S, lambda name: f"_INBOX.responder.{name}")
-        attendance = Attendance(INSTANCE, outlet, sessions, "_INBOX", ATTEMPTS_MAX)
+        attendance = Attendance(INSTANCE, outlet, sessions, "_INBOX", attempts_max)
         return cls(replace(service, execution=run), run, outlet, sessions, attendance)
 
     def ask(
