@@ -22,6 +22,9 @@ from responder.callers import Caller, Incoming, Outlet, PlainCaller
 from responder.sessions import Sessions
 
 _log = logging.getLogger(__name__)
+# NATS ends a connection that sends a line of more than 4096 bytes (measured: the responder ended with it), and a beat's
+# has the session three times: its subject and, in hex, where a 503 goes. A requester's own names have some 50.
+_NAME_MAX_CHARS = 512
 
 
 class Attendance:
@@ -112,6 +115,9 @@ class Attendance:
         if version != ATTEND_VERSION:
             known = f"version {ATTEND_VERSION} of the attended exchange is known here"
             raise RequestError(ErrorCode.INVALID_REQUEST, f"request refused: only {known}")
+        if len(incoming.reply_subject) > _NAME_MAX_CHARS:
+            message = f"request refused: its reply subject has more than {_NAME_MAX_CHARS} characters"
+            raise RequestError(ErrorCode.INVALID_REQUEST, message)
         if len(self._callers) >= self._attempts_max:
             raise RequestError(ErrorCode.OVERLOADED, "this responder has as many attempts as it can remember")
         try:

@@ -14,6 +14,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error, NoRespondersError
 
+from contract import message_size
 from responder.callers import Incoming
 from responder.echo import Echo
 from responder.redaction import redact
@@ -136,11 +137,16 @@ class Link:
         """Send a message with these headers and no others; what NATS says of it goes to the reply subject.
 
         `Msg.respond()` is not used: it copies the request's headers into the reply, where a `Status: 503` of the
-        caller's makes a requester believe that nobody is there.
+        caller's makes a requester believe that nobody is there. A message that is too large is not sent: nats-py
+        compares the payload alone, and one that is too large by its headers makes the server end the connection.
         """
+        size = message_size(dict(headers), body)
+        if size > self.max_payload:
+            _log.error("a message of %d bytes was not sent: NATS's max_payload here is %d", size, self.max_payload)
+            return
         try:
             await self._client.publish(subject, body, reply, headers=dict(headers) or None)
-        except Error as error:
+        except (Error, OSError) as error:
             _log.error("a reply could not be sent: %s", _one_line(error))
 
     @property

@@ -47,7 +47,6 @@ class Sessions:
         self._reply_of = reply_of
         self._sessions: dict[str, Session] = {}
         self._settles_at = 0.0
-        self._is_up = True
 
     def __repr__(self) -> str:
         return f"<Sessions {len(self._sessions)}>"
@@ -99,7 +98,11 @@ class Sessions:
             await asyncio.sleep(pause_s)
             if not is_up():
                 continue
-            for name, session in list(self._sessions.items()):
+            for name in list(self._sessions):
+                # As it is now: a beat that leaves out an attempt means to its requester that it is lost.
+                session = self._sessions.get(name)
+                if session is None:
+                    continue
                 session.pulse.look(loop.time(), 2 * self._instance.beat_s)
                 self._abandon_if_lost(session)
                 frame = Frame(FrameKind.BEAT, instance=self._instance.id, body="\n".join(session.callers).encode())

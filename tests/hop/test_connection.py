@@ -12,6 +12,8 @@ import pytest
 from nats.errors import Error
 
 from requester import Requester, RequesterSettings
+from responder.callers import Incoming
+from responder.link import Link
 from responder.processes import descendants_of
 from responder.stub_api import StubAPI
 from tests.hop.conftest import SUBJECT, Fleet, RawCaller
@@ -138,6 +140,40 @@ async def test_a_responder_without_a_cli_does_not_start(fleet: Fleet) -> None:
     async with responder_process("r1", fleet.environment(cli="/nowhere/claude"), ready=False) as responder:
         assert await asyncio.wait_for(responder.wait(), 20) == 1
     assert "no CLI at /nowhere/claude" in responder.log[-1]
+
+
+async def test_a_message_too_large_by_its_headers_does_not_end_the_connection(
+    nats_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What NATS does not carry is not sent, and said on the log; the connection lives on."""
+    heard: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def note(incoming: Incoming) -> None:
+        heard.put_nowait(incoming.body)
+
+    async with AsyncExitStack() as stack:
+        link = await Link.connect([nats_url], "r1", "_INBOX")
+        stack.push_async_callback(link.close)
+        inbox = link.new_inbox()
+        await link.subscribe(inbox, note)
+        async with asyncio.timeout(10):
+            await link.publish(inbox, b"x" * link.max_payload, {"Claude-Frame": "beat"})
+        await link.publish(inbox, b"small", {"Claude-Frame": "beat"})
+        assert await asyncio.wait_for(heard.get(), 10) == b"small"
+        assert "was not sent: NATS's max_payload here is" in caplog.text
+        assert not link.closed.done()
+
+
+async def test_a_long_reply_subject_does_not_end_a_responder(fleet: Fleet, caller: RawCaller) -> None:
+    """An attended request whose reply subject is as long as NATS takes is refused, and the responder serves on."""
+    cli = str(fake_cli(fleet.home, "cat >/dev/null; answer ok"))
+    responder = await fleet.start("r1", "--drain-grace-s", "2", cli=cli)
+    inbox = f"_INBOX.{'a' * 3000}.t"
+    replies = await caller.client.subscribe(inbox)
+    await caller.client.publish(SUBJECT, b'{"prompt": "hi"}', reply=inbox, headers={"Claude-Attend": "1"})
+    assert b'"invalid_request"' in (await replies.next_msg(timeout=10)).data
+    assert (await caller.succeed(prompt="hi")).responder == "r1"
+    assert not any("Control Line" in line for line in responder.log)
 
 
 def unused_port() -> int:

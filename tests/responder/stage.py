@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -97,13 +97,20 @@ class Stage:
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     @classmethod
-    def make(cls, folder: Path, *, slots: Slots | None = None, outlet: Outlet | None = None) -> "Stage":
+    def make(
+        cls,
+        folder: Path,
+        *,
+        slots: Slots | None = None,
+        outlet: Outlet | None = None,
+        attempts_max: int = ATTEMPTS_MAX,
+    ) -> "Stage":
         """Put one together: one slot and a backlog of five, unless given."""
         service = make_service(folder, Runner(Sweeper(), RunLimits()), None, slots=slots or Slots(1, 5))
         run = Run(**vars(service.execution))
         outlet = outlet or Outlet()
         sessions = Sessions(INSTANCE, outlet, UNATTENDED_MAX_S, lambda name: f"_INBOX.responder.{name}")
-        attendance = Attendance(INSTANCE, outlet, sessions, "_INBOX", ATTEMPTS_MAX)
+        attendance = Attendance(INSTANCE, outlet, sessions, "_INBOX", attempts_max)
         return cls(replace(service, execution=run), run, outlet, sessions, attendance)
 
     def ask(
@@ -114,15 +121,20 @@ class Stage:
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
         timeout_ms: int = 60_000,
+        attended: bool = True,
     ) -> asyncio.Task[None]:
         """Let a request arrive."""
         if body is None:
             body = json.dumps({"prompt": "p", "id": name, "timeout_ms": timeout_ms}).encode()
-        asked = {HEADER_ATTEND: "1", **(headers or {})}
+        asked = {**({HEADER_ATTEND: "1"} if attended else {}), **(headers or {})}
         now = asyncio.get_running_loop().time()
         task = asyncio.create_task(self._handle(Incoming(SUBJECT, f"{session}.{name}", asked, body, now)))
         self.tasks.append(task)
         return task
+
+    def beat(self, is_up: Callable[[], bool] = lambda: True) -> asyncio.Task[None]:
+        """Begin to beat; the task is to be cancelled."""
+        return asyncio.create_task(self.sessions.beat(is_up))
 
     async def _handle(self, incoming: Incoming) -> None:
         with self.attendance.caller_of(incoming) as caller:

@@ -43,6 +43,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Give the loop's time, in seconds."""
         return 1000.0 + self._waiting.waited_s
 
+    def skip(self, seconds: float) -> None:
+        """Let time pass in which nothing happens."""
+        self._waiting.waited_s += seconds
+
 
 def virtual_time(test: Callable[P, Awaitable[Any]]) -> Callable[P, None]:
     """Make a test run on such a loop."""
@@ -67,3 +71,10 @@ async def advance(seconds: float) -> None:
     """Let time pass, and everything happen that is due by then."""
     await asyncio.sleep(seconds)
     await settle()
+
+
+def skip(seconds: float) -> None:
+    """Let time pass at one go, as for a process that was frozen."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop)
+    loop.skip(seconds)
