@@ -6,7 +6,8 @@ connection that exists already. What can go wrong is the tree in `requester.erro
 
 from contract import ErrorCode, HealthReply
 from requester.breaker import CircuitState
-from requester.default import close_default, execute
+from requester.default import close_default, execute, result, submit, tickets
+from requester.durable import Ticket
 from requester.errors import (
     ApiError,
     ApiOverloadedError,
@@ -37,16 +38,18 @@ from requester.errors import (
     RequesterError,
     RequestRefusedError,
     RequestTooLargeError,
+    ResponderLostError,
     ResponderStoppedError,
     StoppingError,
+    TicketUnknownError,
     UnavailableError,
 )
-from requester.fallback import execute_with_fallback
+from requester.fallback import DurableQueue, execute_with_fallback
 from requester.provider import ClaudeCLIProvider, Executor
 from requester.reply import Reply
 from requester.requester import Requester
 from requester.settings import RequesterSettings, SettingsError
-from requester.sync import close_default_sync, execute_sync
+from requester.sync import close_default_sync, execute_sync, result_sync, submit_sync
 
 __all__ = [
     "ApiError",
@@ -62,6 +65,7 @@ __all__ = [
     "CircuitState",
     "ClaudeCLIProvider",
     "CwdRefusedError",
+    "DurableQueue",
     "ErrorCode",
     "ExecuteTimeoutError",
     "Executor",
@@ -86,13 +90,21 @@ __all__ = [
     "Requester",
     "RequesterError",
     "RequesterSettings",
+    "ResponderLostError",
     "ResponderStoppedError",
     "SettingsError",
     "StoppingError",
+    "Ticket",
+    "TicketUnknownError",
     "UnavailableError",
     "close_default",
     "close_default_sync",
     "execute",
     "execute_sync",
     "execute_with_fallback",
+    "result",
+    "result_sync",
+    "submit",
+    "submit_sync",
+    "tickets",
 ]

@@ -16,6 +16,8 @@ RequesterError                    the root, and what a code is that only a newer
 ├── NotPermittedError             change the credentials or the server's permissions
 ├── ExecuteTimeoutError           also a TimeoutError; `executed` says whether the CLI ran, None when nobody knows
 ├── ResponderStoppedError         the run was cut short by a stop
+├── ResponderLostError            the responder was lost after the run had started: nobody knows how far it came
+├── TicketUnknownError            there is no such durable work, or not any more; also a LookupError
 ├── CLIError                      the CLI ended with an error of its own
 │   ├── CLINotFoundError          install it where the responder looks
 │   ├── CLIStartError             the operating system could not start it
@@ -174,6 +176,18 @@ class ResponderStoppedError(RequesterError):
     code = ErrorCode.RESPONDER_STOPPED
 
 
+class ResponderLostError(RequesterError):
+    """The responder was lost after the run had started; what its tools have done is done."""
+
+    code = ErrorCode.RESPONDER_LOST
+
+
+class TicketUnknownError(RequesterError, LookupError):
+    """There is no such ticket, or its result is no longer kept."""
+
+    code = ErrorCode.TICKET_UNKNOWN
+
+
 class CLIError(RequesterError):
     """The CLI ended with an error of its own."""
 
@@ -276,6 +290,8 @@ ERRORS: dict[ErrorCode, type[RequesterError]] = {
     ErrorCode.RECORDS_UNAVAILABLE: RecordsUnavailableError,
     ErrorCode.TIMEOUT: ExecuteTimeoutError,
     ErrorCode.RESPONDER_STOPPED: ResponderStoppedError,
+    ErrorCode.RESPONDER_LOST: ResponderLostError,
+    ErrorCode.TICKET_UNKNOWN: TicketUnknownError,
     ErrorCode.CLI_NOT_FOUND: CLINotFoundError,
     ErrorCode.CLI_START_FAILED: CLIStartError,
     ErrorCode.CLI_ERROR: CLIError,

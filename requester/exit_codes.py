@@ -13,7 +13,9 @@ from requester.errors import (
     OutputError,
     RequesterError,
     RequestRefusedError,
+    ResponderLostError,
     ResponderStoppedError,
+    TicketUnknownError,
     UnavailableError,
 )
 
@@ -33,6 +35,8 @@ EXIT_CODES: dict[type[RequesterError], int] = {
     LimitReachedError: 9,
     OutputError: 10,
     ResponderStoppedError: 11,
+    ResponderLostError: 11,
+    TicketUnknownError: 12,
     RequesterError: OTHER,
 }
 RESPONDER_LOST = EXIT_CODES[ResponderStoppedError]
@@ -50,6 +54,7 @@ MEANINGS: dict[int, str] = {
     9: "a limit of the request was reached (budget, turns)",
     10: "the answer cannot be used",
     11: "the responder was stopped, or lost, during the run",
+    12: "there is no such ticket, or its result is no longer kept",
     INTERRUPTED: "interrupted (Ctrl-C)",
 }
 

@@ -6,9 +6,9 @@ import os
 import threading
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
-from requester.default import execute
+from requester.default import execute, result, submit
 from requester.errors import NotConnectedError
 from requester.reply import Reply
 
@@ -119,6 +119,24 @@ def execute_sync(  # noqa: PLR0913 # those of Requester.execute
     return _THREAD.run(
         execute(prompt, timeout=timeout, args=args, cwd=cwd, request_id=request_id, idempotency_key=idempotency_key)
     )
+
+
+def submit_sync(  # noqa: PLR0913 # those of Requester.submit
+    prompt: str,
+    *,
+    timeout: float | None = None,
+    args: Sequence[str] | None = None,
+    cwd: str | None = None,
+    failover: Literal["unstarted", "always"] = "unstarted",
+    ticket: str | None = None,
+) -> str:
+    """Have the CLI run once, whatever stops or fails in between, and give a ticket; see `Requester.submit`."""
+    return _THREAD.run(submit(prompt, timeout=timeout, args=args, cwd=cwd, failover=failover, ticket=ticket))
+
+
+def result_sync(ticket: str, *, timeout: float | None = None) -> Reply:
+    """Wait for the result of durable work; see `Requester.result`."""
+    return _THREAD.run(result(ticket, timeout=timeout))
 
 
 def close_default_sync() -> None:

@@ -121,14 +121,23 @@ class Link:
         """The largest message the server takes, headers and payload, in bytes."""
         return self._client.max_payload
 
-    async def publish(self, subject: str, body: bytes, headers: Mapping[str, str]) -> None:
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a connection now."""
+        return bool(self._client.is_connected)
+
+    def new_inbox(self) -> str:
+        """Give a subject of our own to listen on."""
+        return str(self._client.new_inbox())
+
+    async def publish(self, subject: str, body: bytes, headers: Mapping[str, str], reply: str = "") -> None:
         """Send a message with these headers and no others.
 
         `Msg.respond()` is not used: it copies the request's headers into the reply, where a `Status: 503` of the
         caller's makes a requester believe that nobody is there.
         """
         try:
-            await self._client.publish(subject, body, headers=dict(headers) or None)
+            await self._client.publish(subject, body, reply, headers=dict(headers) or None)
         except Error as error:
             _log.error("a reply could not be sent: %s", _one_line(error))
 

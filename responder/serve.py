@@ -14,12 +14,13 @@ from typing import Any
 
 from responder.assembly import Parts, assemble
 from responder.child import SETPRIV, Child, ChildStartError
-from responder.choose_records import shared_records
+from responder.durable import Durable
 from responder.embedded import embedded_server
 from responder.endpoints import listen
 from responder.link import Link, Membership
 from responder.processes import can_list_children
 from responder.settings import ResponderSettings
+from responder.shared import share, take_durable
 from responder.signals import Signals
 from responder.sweep import Sweeper, become_subreaper
 
@@ -59,16 +60,22 @@ async def serve(settings: ResponderSettings, host: Mapping[str, str], *, tracing
         guard = await stack.enter_async_context(watchdog(parts.mark, parts.sweeper))
         is_unreachable: set[asyncio.Future[Any]] = set()
         if settings.embedded:
-            server = await stack.enter_async_context(embedded_server(settings.servers[0], parts.sweeper))
+            server = await stack.enter_async_context(
+                embedded_server(settings.servers[0], parts.sweeper, settings.embedded_store)
+            )
             is_unreachable.add(server.exited)
         link = await _connect(settings, signals)
         if link is None:
             return 0
         stack.push_async_callback(link.close)
-        records = await shared_records(settings, link)
-        if records is not None:
-            parts.service.keyed.claims.records = records
+        shared = await share(settings, link)
+        if shared.records is not None:
+            parts.service.keyed.claims.records = shared.records
         memberships = await listen(parts, link)
+        durable = None
+        if shared.queue is not None:
+            durable, membership = await take_durable(parts, link, shared.queue)
+            memberships.append(membership)
         _log.info(
             "ready: responder %s listens on %s with %d slots",
             settings.name,
@@ -82,7 +89,8 @@ async def serve(settings: ResponderSettings, host: Mapping[str, str], *, tracing
             _log.error("stopping: the connection to NATS, the embedded server or the watchdog has ended")
         # Nobody would hear what is still finished once NATS has gone for good.
         is_lost = any(future.done() for future in is_unreachable)
-        return await _drain(parts, link, memberships, signals, 0.0 if is_lost else settings.drain_grace_s)
+        finishing = asyncio.ensure_future(_leave_and_finish(link, memberships, durable))
+        return await _drain(parts, finishing, signals, 0.0 if is_lost else settings.drain_grace_s)
 
 
 def prepare_host() -> None:
@@ -158,11 +166,10 @@ async def _connect(settings: ResponderSettings, signals: Signals) -> Link | None
     return None
 
 
-async def _drain(parts: Parts, link: Link, memberships: list[Membership], signals: Signals, grace_s: float) -> int:
+async def _drain(parts: Parts, finishing: asyncio.Future[None], signals: Signals, grace_s: float) -> int:
     """Leave the group, finish and send what was accepted within the grace, then end what still runs."""
     is_asked = signals.first.done()
     _log.info("draining: %r", parts.service.slots)
-    finishing = asyncio.ensure_future(_leave_and_finish(link, memberships))
     ends: set[asyncio.Future[Any]] = {finishing, signals.second}
     await asyncio.wait(ends, timeout=grace_s, return_when=asyncio.FIRST_COMPLETED)
     is_finished = finishing.done()
@@ -180,7 +187,11 @@ async def _drain(parts: Parts, link: Link, memberships: list[Membership], signal
     return 0 if is_asked and is_finished and is_sent else 1
 
 
-async def _leave_and_finish(link: Link, memberships: list[Membership]) -> None:
+async def _leave_and_finish(link: Link, memberships: list[Membership], durable: Durable | None) -> None:
+    if durable is not None:
+        await durable.stop()
     await link.leave(memberships[::-1])
     await link.wait_until_handled()
+    if durable is not None:
+        await durable.wait_until_done()
     await link.wait_until_sent()

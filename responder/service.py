@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from contract import ErrorCode, ExecuteFailure, ExecuteReply, RequestError, has_inbox_prefix
+from contract import ErrorCode, ExecuteFailure, ExecuteReply, ExecuteRequest, RequestError, has_inbox_prefix
 from responder.admission import Admission, Job
 from responder.answers import Answers
 from responder.execution import Execution
@@ -143,6 +143,22 @@ class Service:
             _log.error("no record for an idempotency key: %s", error)
             message = "the record of the idempotency key cannot be read or written now"
             return self.answers.refusal(job.request_id, ErrorCode.RECORDS_UNAVAILABLE, message)
+
+    async def run_claimed(self, request: ExecuteRequest) -> ExecuteReply:
+        """Run a request now, for which a slot is held and the key is claimed; a refusal or a defect is its answer."""
+        arrived_at = asyncio.get_running_loop().time()
+        progress = Progress(request.id)
+        try:
+            reply = await self._execute(self.admission.admit(request, arrived_at), 0.0, progress)
+        except RequestError as error:
+            reply = self.answers.refusal(request.id, error.code, str(error))
+        except Exception as error:  # noqa: BLE001 # the request boundary, as in `handle`
+            _log_defect(error)
+            reply = self._defect(progress)
+        seconds = asyncio.get_running_loop().time() - arrived_at
+        self.statistics.count(reply, seconds)
+        _log_reply(reply, seconds)
+        return reply
 
     async def _run_in_slot(self, job: Job, arrived_at: float, progress: Progress | None) -> ExecuteReply | None:
         with self.tracing.wait_for_slot(self.slots.backlog):
