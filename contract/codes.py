@@ -26,6 +26,8 @@ class ErrorCode(StrEnum):
     RESPONDER_STOPPED = "responder_stopped"
     RESPONDER_LOST = "responder_lost"
     CANCELLED = "cancelled"
+    # Durable work.
+    TICKET_UNKNOWN = "ticket_unknown"
     # The CLI.
     CLI_NOT_FOUND = "cli_not_found"
     CLI_START_FAILED = "cli_start_failed"
@@ -82,6 +84,7 @@ CODE_FACTS: dict[ErrorCode, CodeFacts] = {
     ErrorCode.RESPONDER_STOPPED: CodeFacts(503, True, True, "the responder was stopped before the run had ended"),
     ErrorCode.RESPONDER_LOST: CodeFacts(503, True, True, "the responder was lost after the run had started"),
     ErrorCode.CANCELLED: CodeFacts(503, True, True, "the run was ended because nobody awaited it any more"),
+    ErrorCode.TICKET_UNKNOWN: CodeFacts(404, False, None, "there is no such ticket, or its result is no longer kept"),
     ErrorCode.CLI_NOT_FOUND: CodeFacts(500, False, False, "the CLI is not installed where the responder looks for it"),
     ErrorCode.CLI_START_FAILED: CodeFacts(500, True, False, "the operating system could not start the CLI"),
     ErrorCode.CLI_ERROR: CodeFacts(500, False, True, "the CLI ended with an error of its own"),

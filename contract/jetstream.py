@@ -13,6 +13,8 @@ from typing import Any
 _API = "$JS.API"
 # A write with the sequence number that the key's last one must have, 0 for none: compare and set.
 HEADER_EXPECTED_LAST = "Nats-Expected-Last-Subject-Sequence"
+# A message with the id of an earlier one is not stored a second time.
+HEADER_MESSAGE_ID = "Nats-Msg-Id"
 # A marker in the place of what was deleted.
 _DELETED = {"KV-Operation": "DEL"}
 _NOT_FOUND = 404
@@ -21,6 +23,7 @@ _WRONG_LAST = 10071
 _NAME_TAKEN = 10058
 _NO_MESSAGE = 10037
 _NANOSECONDS = 1_000_000_000
+_DUPLICATES_S = 120.0
 
 
 class JetStreamError(Exception):
@@ -156,6 +159,16 @@ class Bucket:
         }
         return make_stream(self.stream, config)
 
+    def list_keys(self, offset: int) -> Call:
+        """Ask for the keys of one token, from the one with this number on: `state.subjects` of the answer."""
+        body = json.dumps({"subjects_filter": self.subject("*"), "offset": offset}).encode()
+        return Call(describe_stream(self.stream).subject, body)
+
+    def keys(self, said: dict[str, Any]) -> list[str]:
+        """Read the answer to `list_keys`; none when there are no more."""
+        start = len(self.subject(""))
+        return [subject[start:] for subject in said["state"].get("subjects") or {}]
+
     def get(self, key: str) -> Call:
         """Read a key, from the stream's leader: what was acknowledged is seen."""
         return Call(f"{_API}.STREAM.MSG.GET.{self.stream}", json.dumps({"last_by_subj": self.subject(key)}).encode())
@@ -170,6 +183,80 @@ class Bucket:
         """
         headers = {} if last is None else {HEADER_EXPECTED_LAST: str(last)}
         return Call(self.subject(key), value or b"", headers | (_DELETED if value is None else {}))
+
+
+@dataclass(frozen=True)
+class WorkQueue:
+    """A stream whose messages are taken by one consumer at a time, and deleted when they are acknowledged.
+
+    Attributes:
+        stream: Its name.
+        subject: What is published there is in it.
+        consumer: The one consumer that all takers share.
+    """
+
+    stream: str
+    subject: str
+    consumer: str
+
+    def make(self, max_age_s: float, replicas: int) -> Call:
+        """Make the stream.
+
+        Args:
+            max_age_s: Seconds until a message that nobody took is deleted.
+            replicas: How many servers of a cluster keep it.
+        """
+        config = {
+            "subjects": [self.subject],
+            "retention": "workqueue",
+            "max_age": round(max_age_s * _NANOSECONDS),
+            "storage": "file",
+            "num_replicas": replicas,
+            "duplicate_window": round(min(max_age_s, _DUPLICATES_S) * _NANOSECONDS),
+        }
+        return make_stream(self.stream, config)
+
+    def make_consumer(self, ack_wait_s: float) -> Call:
+        """Make the consumer, or change it.
+
+        Args:
+            ack_wait_s: Seconds after which a message is given to another taker, unless its taker says that it works.
+        """
+        config = {
+            "durable_name": self.consumer,
+            "name": self.consumer,
+            "ack_policy": "explicit",
+            "ack_wait": round(ack_wait_s * _NANOSECONDS),
+            # The records count what was lost; what was given back does not count.
+            "max_deliver": -1,
+        }
+        body = json.dumps({"stream_name": self.stream, "config": config}).encode()
+        return Call(f"{_API}.CONSUMER.CREATE.{self.stream}.{self.consumer}", body)
+
+    def add(self, body: bytes, message_id: str, headers: dict[str, str]) -> Call:
+        """Put a message into it; one with an id that it has had lately is no second one."""
+        return Call(self.subject, body, headers | {HEADER_MESSAGE_ID: message_id})
+
+    def take(self, expires_s: float) -> Call:
+        """Ask for one message, which comes to the reply subject; its own reply subject is `acknowledgements`."""
+        expires = round(expires_s * _NANOSECONDS)
+        body = json.dumps({"batch": 1, "expires": expires}).encode()
+        return Call(f"{_API}.CONSUMER.MSG.NEXT.{self.stream}.{self.consumer}", body)
+
+    @property
+    def acknowledgements(self) -> str:
+        """What the subjects begin with on which messages are acknowledged."""
+        return f"$JS.ACK.{self.stream}.{self.consumer}."
+
+
+DONE = b"+ACK"
+IN_PROGRESS = b"+WPI"
+NEVER_AGAIN = b"+TERM"
+
+
+def give_back(delay_s: float) -> bytes:
+    """Give the acknowledgement with which a message is for another taker, after some seconds."""
+    return b"-NAK " + json.dumps({"delay": round(delay_s * _NANOSECONDS)}).encode()
 
 
 def stored(said: dict[str, Any]) -> Stored:

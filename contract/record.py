@@ -12,9 +12,17 @@ from contract.request import ExecuteRequest
 class RunState(StrEnum):
     """How far a run with a record has come."""
 
+    QUEUED = "queued"
     RUNNING = "running"
     DONE = "done"
     FAILED = "failed"
+
+
+class Failover(StrEnum):
+    """What becomes of durable work whose responder was lost."""
+
+    UNSTARTED = "unstarted"
+    ALWAYS = "always"
 
 
 class RecordError(ValueError):
@@ -43,11 +51,16 @@ class RunRecord(BaseModel):
     Attributes:
         state: How far it has come.
         fingerprint: Of the request; the same key with another request is refused.
-        run: ULID of the run; names the parts of its reply.
+        run: ULID of the run; names the parts of its reply. None before it has started.
         instance: ULID of the responder's process that runs it, or has.
         started_at: When, in seconds since the epoch.
         deadline: When the run is ended at the latest, in seconds since the epoch.
         reply: The kept reply, once the run has ended.
+        ticket: The idempotency key itself, where it is the ticket of durable work.
+        failover: Of durable work: `unstarted` answers with a failure when the responder was lost after the start.
+        submitted_at: Of durable work, in seconds since the epoch.
+        output_format: Of durable work: how its result is to be read.
+        lost: How many responders were lost while they ran it.
     """
 
     # A newer version may say more.
@@ -55,16 +68,38 @@ class RunRecord(BaseModel):
 
     state: RunState
     fingerprint: str
-    run: str
-    instance: str
-    started_at: float
-    deadline: float
+    run: str | None = None
+    instance: str | None = None
+    started_at: float | None = None
+    deadline: float | None = None
     reply: KeptReply | None = None
+    ticket: str | None = None
+    failover: Failover = Failover.UNSTARTED
+    submitted_at: float | None = None
+    output_format: str | None = None
+    lost: int = 0
 
     @property
     def is_over(self) -> bool:
         """Whether the run has ended and its reply is kept."""
         return self.reply is not None
+
+    def unstarted(self) -> "RunRecord":
+        """Give the record of the same durable work before anybody has started it."""
+        return self.model_copy(
+            update={"state": RunState.QUEUED, "run": None, "instance": None, "started_at": None, "deadline": None}
+        )
+
+    def part_key(self, key: str, number: int) -> str:
+        """Give the name of a part of the reply.
+
+        It is the run's own: a run that was taken over and ends late must not overwrite the other's.
+
+        Args:
+            key: Of the record.
+            number: The first is 0.
+        """
+        return f"{key}.{self.run}.{number}"
 
     def to_bytes(self) -> bytes:
         """Give the JSON that is stored; what is not known is not."""

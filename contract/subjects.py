@@ -56,6 +56,16 @@ class Subjects:
         return f"{self.prefix}.instance.{instance}"
 
     @property
+    def jobs(self) -> str:
+        """Durable work; kept by JetStream until a responder has done it."""
+        return f"{self.prefix}.jobs"
+
+    @property
+    def jobs_stream(self) -> str:
+        """The stream of durable work."""
+        return f"{self.prefix.replace('.', '-')}-jobs"
+
+    @property
     def runs_bucket(self) -> str:
         """The key-value bucket with the records of runs."""
         return f"{self.prefix.replace('.', '-')}-runs"

@@ -6,7 +6,8 @@ connection that exists already. What can go wrong is the tree in `requester.erro
 
 from contract import ErrorCode, HealthReply
 from requester.breaker import CircuitState
-from requester.default import close_default, execute
+from requester.default import close_default, execute, result, submit, tickets
+from requester.durable import Ticket
 from requester.errors import (
     ApiError,
     ApiOverloadedError,
@@ -41,15 +42,16 @@ from requester.errors import (
     ResponderStoppedError,
     RunCancelledError,
     StoppingError,
+    TicketUnknownError,
     UnavailableError,
     UnclaimedError,
 )
-from requester.fallback import execute_with_fallback
+from requester.fallback import DurableQueue, execute_with_fallback
 from requester.provider import ClaudeCLIProvider, Executor
 from requester.reply import Reply
 from requester.requester import Requester
 from requester.settings import RequesterSettings, SettingsError
-from requester.sync import close_default_sync, execute_sync
+from requester.sync import close_default_sync, execute_sync, result_sync, submit_sync
 
 __all__ = [
     "ApiError",
@@ -65,6 +67,7 @@ __all__ = [
     "CircuitState",
     "ClaudeCLIProvider",
     "CwdRefusedError",
+    "DurableQueue",
     "ErrorCode",
     "ExecuteTimeoutError",
     "Executor",
@@ -94,6 +97,8 @@ __all__ = [
     "RunCancelledError",
     "SettingsError",
     "StoppingError",
+    "Ticket",
+    "TicketUnknownError",
     "UnavailableError",
     "UnclaimedError",
     "close_default",
@@ -101,4 +106,9 @@ __all__ = [
     "execute",
     "execute_sync",
     "execute_with_fallback",
+    "result",
+    "result_sync",
+    "submit",
+    "submit_sync",
+    "tickets",
 ]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from contract import ExecuteFailure, ExecuteRequest, ExecuteSuccess, ReplyError, parse_reply
+from contract import ExecuteFailure, ExecuteRequest, ExecuteSuccess, Failover, ReplyError, parse_reply
 from requester.attended import Order
 from requester.budget import RetryBudget
 from requester.errors import (
@@ -22,7 +22,7 @@ from requester.errors import (
 from requester.metrics import Metrics
 from requester.output import OutputFollower
 from requester.request import left_ms
-from requester.retry import Backoff, Failover, decide, is_moved
+from requester.retry import Backoff, decide, is_moved
 from requester.tracing import AttemptSpan, RequestSpan, Tracing
 
 

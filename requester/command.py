@@ -1,14 +1,15 @@
-"""The command `claude-requester`: a prompt in, the answer on stdout, everything else on stderr."""
+"""The command `claude-requester`: execute, submit, result, tickets; what is asked for on stdout, all else on stderr."""
 
 import asyncio
 import sys
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from typer.core import TyperGroup
 
 from requester import exit_codes
 from requester.errors import RequesterError, one_line
@@ -18,55 +19,153 @@ from requester.settings import RequesterSettings, SettingsError, environment
 from requester.tracing import Tracing
 from telemetry import TelemetryError, configure
 
+T = TypeVar("T")
 NAME = "claude-requester"
 EPILOG = "\b\nExit codes:\n" + "\n".join(f"{code:>5}  {text}" for code, text in exit_codes.MEANINGS.items())
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+class _ExecuteByDefault(TyperGroup):
+    """A group whose first word may be left out: `claude-requester "2+2?"` is `claude-requester execute "2+2?"`.
+
+    A subclass because typer asks for one.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        known = {*self.commands, "--help"}
+        return super().parse_args(ctx, args if args and args[0] in known else ["execute", *args])
 
 
-@app.command(name=NAME, epilog=EPILOG)
-def ask(  # noqa: PLR0913 # one parameter for each option
-    prompt: Annotated[str | None, typer.Argument(help="What to ask; - or nothing reads it from stdin.")] = None,
+app = typer.Typer(
+    name=NAME,
+    cls=_ExecuteByDefault,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    epilog=EPILOG,
+    help="Asks the Claude CLI, wherever a responder runs it. A prompt alone is executed: execute PROMPT.",
+)
+
+Prompt = Annotated[str | None, typer.Argument(help="What to ask; - or nothing reads it from stdin.")]
+Json = Annotated[bool, typer.Option("--json", help="Print what the CLI printed, not only its answer.")]
+Cwd = Annotated[str | None, typer.Option(help="Working directory inside the responder's roots.")]
+Arg = Annotated[
+    list[str] | None,
+    typer.Option(metavar="ARG", help="One of the CLI's flags or values: --arg=--model --arg=opus."),
+]
+NatsUrl = Annotated[str | None, typer.Option(help="NATS servers; $NATS_URL keeps a password out of ps.")]
+Prefix = Annotated[str | None, typer.Option("--subject-prefix", help="What the fleet's subjects begin with.")]
+Verbose = Annotated[bool, typer.Option("--verbose", help="Say who answered, how long it took and its cost.")]
+
+
+@app.command(epilog=EPILOG)
+def execute(  # noqa: PLR0913 # one parameter for each option
+    prompt: Prompt = None,
     *,
-    json: Annotated[bool, typer.Option("--json", help="Print what the CLI printed, not only its answer.")] = False,
+    json: Json = False,
     timeout: Annotated[float | None, typer.Option(metavar="SECONDS", help="Give up after this time.")] = None,
-    cwd: Annotated[str | None, typer.Option(help="Working directory inside the responder's roots.")] = None,
-    arg: Annotated[
-        list[str] | None,
-        typer.Option(metavar="ARG", help="One of the CLI's flags or values: --arg=--model --arg=opus."),
-    ] = None,
+    cwd: Cwd = None,
+    arg: Arg = None,
     idempotency_key: Annotated[
         str | None, typer.Option(metavar="KEY", help="Join the run with this key, or get its result, if there is one.")
     ] = None,
-    nats_url: Annotated[str | None, typer.Option(help="NATS servers; $NATS_URL keeps a password out of ps.")] = None,
-    subject_prefix: Annotated[str | None, typer.Option(help="What the fleet's subjects begin with.")] = None,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", help="Say who answered, how long it took and its cost.")
-    ] = False,
+    nats_url: NatsUrl = None,
+    subject_prefix: Prefix = None,
+    verbose: Verbose = False,
 ) -> None:
-    """Ask the Claude CLI, wherever a responder runs it."""
-    overrides = {"nats_url": nats_url, "subject_prefix": subject_prefix}
-    try:
-        settings = RequesterSettings(**{name: value for name, value in overrides.items() if value is not None})
+    """Ask, and wait for the answer."""
+    with _failures():
+        settings = _settings(nats_url, subject_prefix)
+        options: dict[str, Any] = {
+            "timeout": timeout,
+            "args": arg or None,
+            "cwd": cwd,
+            "idempotency_key": idempotency_key,
+        }
         question = _read_prompt(prompt)
-        with _telemetry(), _spinner():
-            options = {"timeout": timeout, "args": arg or None, "cwd": cwd, "idempotency_key": idempotency_key}
-            reply = asyncio.run(_execute(settings, question, **options))
+        reply = _ask(settings, lambda requester: requester.execute(question, **options))
+    _show(reply, json=json, verbose=verbose)
+
+
+@app.command()
+def submit(  # noqa: PLR0913 # one parameter for each option
+    prompt: Prompt = None,
+    *,
+    timeout: Annotated[float | None, typer.Option(metavar="SECONDS", help="How long the run may take.")] = None,
+    cwd: Cwd = None,
+    arg: Arg = None,
+    failover: Annotated[
+        str, typer.Option(help="Once its responder was lost: unstarted (a failure if it had started), or always.")
+    ] = "unstarted",
+    ticket: Annotated[str | None, typer.Option(help="Name it yourself; the same one again is harmless.")] = None,
+    nats_url: NatsUrl = None,
+    subject_prefix: Prefix = None,
+) -> None:
+    """Have it done whatever fails in between, and print a ticket for `result`."""
+    with _failures():
+        settings = _settings(nats_url, subject_prefix)
+        options: dict[str, Any] = {"timeout": timeout, "args": arg or None, "cwd": cwd, "failover": failover}
+        question = _read_prompt(prompt)
+        _print(_ask(settings, lambda requester: requester.submit(question, ticket=ticket, **options)))
+
+
+@app.command()
+def result(  # noqa: PLR0913 # one parameter for each option
+    ticket: Annotated[str, typer.Argument(help="What `submit` has printed.")],
+    *,
+    json: Json = False,
+    timeout: Annotated[float | None, typer.Option(metavar="SECONDS", help="Give up after this time.")] = None,
+    nats_url: NatsUrl = None,
+    subject_prefix: Prefix = None,
+    verbose: Verbose = False,
+) -> None:
+    """Wait for the result of submitted work."""
+    with _failures():
+        settings = _settings(nats_url, subject_prefix)
+        reply = _ask(settings, lambda requester: requester.result(ticket, timeout=timeout))
+    _show(reply, json=json, verbose=verbose)
+
+
+@app.command()
+def tickets(*, nats_url: NatsUrl = None, subject_prefix: Prefix = None) -> None:
+    """List submitted work: ticket, state, when it was submitted, how many seconds ago."""
+    with _failures():
+        listed = _ask(_settings(nats_url, subject_prefix), lambda requester: requester.tickets())
+    for one in listed:
+        _print(f"{one.ticket}\t{one.state}\t{one.submitted_at.isoformat(timespec='seconds')}\t{one.age_s:.0f}")
+
+
+def _settings(nats_url: str | None, subject_prefix: str | None) -> RequesterSettings:
+    overrides = {"nats_url": nats_url, "subject_prefix": subject_prefix}
+    return RequesterSettings(**{name: value for name, value in overrides.items() if value is not None})
+
+
+def _ask(settings: RequesterSettings, question: Callable[[Requester], Awaitable[T]]) -> T:
+    async def ask() -> T:
+        with Tracing().command(NAME):
+            async with Requester(settings) as requester:
+                return await question(requester)
+
+    with _telemetry(), _spinner():
+        return asyncio.run(ask())
+
+
+@contextmanager
+def _failures() -> Iterator[None]:
+    """Turn what can go wrong into one line and an exit code."""
+    try:
+        yield
     except (SettingsError, TelemetryError) as error:
         raise _failed(str(error), exit_codes.USAGE) from None
     except RequesterError as error:
         raise _failed(f"{error} [{error.code}]", exit_codes.exit_code(error)) from None
     except KeyboardInterrupt:
         raise typer.Exit(exit_codes.INTERRUPTED) from None
+
+
+def _show(reply: Reply, *, json: bool, verbose: bool) -> None:
     _print(reply.raw if json else reply.text)
     if verbose:
         sys.stderr.write(f"{_summary(reply)}\n")
-
-
-async def _execute(settings: RequesterSettings, prompt: str, **options: Any) -> Reply:
-    with Tracing().command(NAME):
-        async with Requester(settings) as requester:
-            return await requester.execute(prompt, **options)
 
 
 def _read_prompt(argument: str | None) -> str:

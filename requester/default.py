@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from requester.durable import Ticket
 from requester.reply import Reply
 from requester.requester import Requester
 
@@ -50,6 +51,36 @@ async def execute(  # noqa: PLR0913 # as in Requester.execute
         on_output=on_output,
         idempotency_key=idempotency_key,
     )
+
+
+async def submit(  # noqa: PLR0913 # those of Requester.submit
+    prompt: str,
+    *,
+    timeout: float | None = None,  # noqa: ASYNC109 # as in Requester.submit
+    args: Sequence[str] | None = None,
+    cwd: str | None = None,
+    failover: Literal["unstarted", "always"] = "unstarted",
+    ticket: str | None = None,
+) -> str:
+    """Have the CLI run once, whatever stops or fails in between, and give a ticket; see `Requester.submit`."""
+    requester = await _default_requester()
+    return await requester.submit(prompt, timeout=timeout, args=args, cwd=cwd, failover=failover, ticket=ticket)
+
+
+async def result(
+    ticket: str,
+    *,
+    timeout: float | None = None,  # noqa: ASYNC109 # as in Requester.result
+) -> Reply:
+    """Wait for the result of durable work; see `Requester.result`."""
+    requester = await _default_requester()
+    return await requester.result(ticket, timeout=timeout)
+
+
+async def tickets() -> list[Ticket]:
+    """List the durable work whose result is awaited or kept; see `Requester.tickets`."""
+    requester = await _default_requester()
+    return await requester.tickets()
 
 
 async def close_default() -> None:

@@ -19,6 +19,8 @@ RequesterError                    the root, and what a code is that only a newer
 ├── ResponderStoppedError         the run was cut short by a stop
 ├── ResponderLostError            the responder has gone, or does not answer, after it was told to start
 ├── RunCancelledError             the run was ended because its requester was not heard of any more
+├── ResponderLostError            the responder was lost after the run had started: nobody knows how far it came
+├── TicketUnknownError            there is no such durable work, or not any more; also a LookupError
 ├── CLIError                      the CLI ended with an error of its own
 │   ├── CLINotFoundError          install it where the responder looks
 │   ├── CLIStartError             the operating system could not start it
@@ -190,6 +192,8 @@ class ResponderLostError(RequesterError):
     False where it was not, and then execute() has tried elsewhere until the deadline.
     """
 
+    """The responder was lost after the run had started; what its tools have done is done."""
+
     code = ErrorCode.RESPONDER_LOST
 
 
@@ -197,6 +201,12 @@ class RunCancelledError(RequesterError):
     """The run was ended because its requester was not heard of any more."""
 
     code = ErrorCode.CANCELLED
+
+
+class TicketUnknownError(RequesterError, LookupError):
+    """There is no such ticket, or its result is no longer kept."""
+
+    code = ErrorCode.TICKET_UNKNOWN
 
 
 class CLIError(RequesterError):
@@ -304,6 +314,7 @@ ERRORS: dict[ErrorCode, type[RequesterError]] = {
     ErrorCode.RESPONDER_STOPPED: ResponderStoppedError,
     ErrorCode.RESPONDER_LOST: ResponderLostError,
     ErrorCode.CANCELLED: RunCancelledError,
+    ErrorCode.TICKET_UNKNOWN: TicketUnknownError,
     ErrorCode.CLI_NOT_FOUND: CLINotFoundError,
     ErrorCode.CLI_START_FAILED: CLIStartError,
     ErrorCode.CLI_ERROR: CLIError,

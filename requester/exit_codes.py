@@ -16,6 +16,7 @@ from requester.errors import (
     ResponderLostError,
     ResponderStoppedError,
     RunCancelledError,
+    TicketUnknownError,
     UnavailableError,
 )
 
@@ -37,6 +38,7 @@ EXIT_CODES: dict[type[RequesterError], int] = {
     ResponderStoppedError: 11,
     ResponderLostError: 11,
     RunCancelledError: 11,
+    TicketUnknownError: 12,
     RequesterError: OTHER,
 }
 RESPONDER_LOST = EXIT_CODES[ResponderStoppedError]
@@ -54,6 +56,7 @@ MEANINGS: dict[int, str] = {
     9: "a limit of the request was reached (budget, turns)",
     10: "the answer cannot be used",
     11: "the responder was stopped, or lost, during the run",
+    12: "there is no such ticket, or its result is no longer kept",
     INTERRUPTED: "interrupted (Ctrl-C)",
 }
 

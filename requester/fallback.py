@@ -3,10 +3,34 @@
 from collections.abc import Sequence
 
 from requester.breaker import is_service_failure
-from requester.default import execute
+from requester.default import execute, result, submit
 from requester.errors import RequesterError
 from requester.provider import Executor
 from requester.requester import Requester
+
+
+class DurableQueue:
+    """Runs the CLI as durable work: the fallback for when no responder could take a request.
+
+    Args:
+        requester: Submits the work; None means the event loop's own.
+        timeout: Seconds until the answer is given up here, the wait in the queue included, and at most as long a run;
+            None for the settings' `timeout_s`. The work goes on: ExecuteTimeoutError has its ticket (`request_id`).
+    """
+
+    def __init__(self, requester: Requester | None = None, *, timeout: float | None = None) -> None:
+        self._submit = submit if requester is None else requester.submit
+        self._result = result if requester is None else requester.result
+        self._timeout = timeout
+
+    async def execute(self, prompt: str, args: Sequence[str] | None = None, cwd: str | None = None) -> str:
+        """Submit the work, wait for its result and give the answer's text.
+
+        Raises:
+            RequesterError: Why there is none, or not yet.
+        """
+        ticket = await self._submit(prompt, args=args, cwd=cwd, timeout=self._timeout)
+        return (await self._result(ticket, timeout=self._timeout)).text
 
 
 async def execute_with_fallback(  # noqa: PLR0913 # those of `execute`, and the fallback's

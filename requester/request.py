@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from pydantic import ValidationError
 
-from contract import ExecuteRequest, new_ulid
+from contract import ExecuteRequest, Failover, new_ulid
 from requester.errors import InvalidRequestError
 from requester.settings import TIMEOUT_MAX_S, TIMEOUT_MIN_S
 
@@ -55,6 +55,18 @@ def check_timeout(timeout: float) -> float:
             f"request refused: timeout is in seconds, at least {TIMEOUT_MIN_S} and at most {TIMEOUT_MAX_S:.0f}"
         )
     return float(timeout)
+
+
+def check_failover(failover: str) -> Failover:
+    """Give what becomes of durable work whose responder was lost.
+
+    Raises:
+        InvalidRequestError: It is no such word.
+    """
+    try:
+        return Failover(failover)
+    except ValueError:
+        raise InvalidRequestError(f"request refused: failover is one of {', '.join(Failover)}") from None
 
 
 def left_ms(deadline: float, now: float) -> int:

@@ -18,19 +18,21 @@ from contract import (
     ReplyError,
     Subjects,
     is_plain_subject,
+    new_ulid,
     parse_reply,
 )
 from requester.attempts import Attempts, Patience, Wanted
 from requester.breaker import BreakerLimits, CircuitBreaker, CircuitState, Passage, is_service_failure
 from requester.budget import RetryBudget
+from requester.durable import Durable, Ticket
 from requester.errors import CircuitOpenError, InvalidRequestError, ProtocolError, RequesterError, error_of
 from requester.hop import Hop
 from requester.link import Client
 from requester.metrics import Metrics
 from requester.output import OutputFollower
 from requester.reply import Reply, read_reply
-from requester.request import build_request, check_timeout
-from requester.retry import Backoff, Failover
+from requester.request import build_request, check_failover, check_timeout
+from requester.retry import Backoff
 from requester.settings import RequesterSettings
 from requester.tracing import RequestSpan, Tracing
 
@@ -83,6 +85,7 @@ class Requester:
             budget=RetryBudget(self._settings.retry_tokens),
         )
         self._breaker = _breaker(self._settings)
+        self._durable = Durable(self._hop, self._subjects)
 
     def __repr__(self) -> str:
         hop = self._hop
@@ -143,12 +146,81 @@ class Requester:
         started = loop.time()
         deadline = started + check_timeout(self._settings.timeout_s if timeout is None else timeout)
         request = build_request(prompt, args=args, cwd=cwd, request_id=request_id, idempotency_key=idempotency_key)
-        if failover not in set(Failover):
-            raise InvalidRequestError(f"request refused: failover is one of {', '.join(Failover)}")
+        consent = check_failover(failover)
         with self._tracing.request(self._subjects.execute, request.id or "") as span, self._circuit(span, request.id):
             output = None if on_output is None else OutputFollower(on_output)
-            success, attempts = await self._attempts.run(Wanted(request, deadline, Failover(failover), output), span)
+            success, attempts = await self._attempts.run(Wanted(request, deadline, consent, output), span)
             return read_reply(success, request.args, attempts=attempts, duration_s=loop.time() - started)
+
+    async def submit(  # noqa: PLR0913 # as above
+        self,
+        prompt: str,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 # as above
+        args: Sequence[str] | None = None,
+        cwd: str | None = None,
+        failover: Literal["unstarted", "always"] = "unstarted",
+        ticket: str | None = None,
+    ) -> str:
+        """Have the CLI run once, when there is a slot for it, whatever stops or fails in between.
+
+        It is stored by JetStream when this returns, and done by a responder with a slot that direct requests leave
+        free. When this fails, once more with the same ticket (the error's `request_id`) is harmless.
+
+        Args:
+            prompt: What the CLI reads on stdin; the whole request has to fit NATS's `max_payload`.
+            timeout: Seconds the run may take from its start; None for the settings' `timeout_s`.
+            args: As for `execute`.
+            cwd: As for `execute`.
+            failover: What becomes of it when its responder was lost after the start: `unstarted` ends it with
+                ResponderLostError, `always` runs it again, at most twice.
+            ticket: Names it, also in logs and traces; None makes a ULID.
+
+        Returns:
+            The ticket, for `result`.
+
+        Raises:
+            RequesterError: It may not be stored.
+        """
+        name = new_ulid() if ticket is None else ticket
+        timeout_s = check_timeout(self._settings.timeout_s if timeout is None else timeout)
+        request = build_request(prompt, args=args, cwd=cwd, request_id=name, idempotency_key=name)
+        request = request.model_copy(update={"timeout_ms": max(1, int(timeout_s * 1000))})
+        with self._tracing.attempt(self._subjects.jobs, 1) as span:
+            try:
+                await self._durable.submit(request, check_failover(failover), span.headers())
+            except RequesterError as error:
+                error.request_id = name
+                raise
+        return name
+
+    async def result(
+        self,
+        ticket: str,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 # as above
+    ) -> Reply:
+        """Wait for the result of durable work; any process may, as often as it likes, as long as it is kept.
+
+        Args:
+            ticket: What `submit` gave.
+            timeout: Seconds; None for the settings' `timeout_s`.
+
+        Raises:
+            TicketUnknownError: There is no such ticket, or its result is no longer kept.
+            ExecuteTimeoutError: There is no result yet.
+            RequesterError: Why there will be none, as for `execute`.
+        """
+        timeout_s = check_timeout(self._settings.timeout_s if timeout is None else timeout)
+        return await self._durable.result(ticket, asyncio.get_running_loop().time() + timeout_s)
+
+    async def tickets(self) -> list[Ticket]:
+        """List the durable work whose result is awaited or kept, the oldest first.
+
+        Raises:
+            RequesterError: It cannot be listed.
+        """
+        return await self._durable.tickets()
 
     @contextlib.contextmanager
     def _circuit(self, span: RequestSpan, request_id: str | None) -> Iterator[None]:

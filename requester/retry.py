@@ -2,19 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
 
+from contract import Failover
 from requester.errors import RequesterError, ResponderLostError, StoppingError, UnavailableError, UnclaimedError
 
 # 2 to this power times any first pause is beyond every maximum; a higher one overflows a float some day.
 _DOUBLINGS_MAX = 32
-
-
-class Failover(StrEnum):
-    """Which requests move to another responder when theirs is lost."""
-
-    UNSTARTED = "unstarted"
-    ALWAYS = "always"
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-from requester.default import execute
+from requester.default import execute, result, submit
 from requester.errors import NotConnectedError
 from requester.reply import Reply
 
@@ -131,6 +131,24 @@ def execute_sync(  # noqa: PLR0913 # as in Requester.execute
             idempotency_key=idempotency_key,
         )
     )
+
+
+def submit_sync(  # noqa: PLR0913 # those of Requester.submit
+    prompt: str,
+    *,
+    timeout: float | None = None,
+    args: Sequence[str] | None = None,
+    cwd: str | None = None,
+    failover: Literal["unstarted", "always"] = "unstarted",
+    ticket: str | None = None,
+) -> str:
+    """Have the CLI run once, whatever stops or fails in between, and give a ticket; see `Requester.submit`."""
+    return _THREAD.run(submit(prompt, timeout=timeout, args=args, cwd=cwd, failover=failover, ticket=ticket))
+
+
+def result_sync(ticket: str, *, timeout: float | None = None) -> Reply:
+    """Wait for the result of durable work; see `Requester.result`."""
+    return _THREAD.run(result(ticket, timeout=timeout))
 
 
 def close_default_sync() -> None:

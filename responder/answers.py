@@ -86,6 +86,11 @@ class Answers:
             wait_ms=round(wait_s * 1000),
         )
 
+    def lost(self, request_id: str) -> ExecuteFailure:
+        """Answer for a responder that was lost after it had started the run."""
+        code = ErrorCode.RESPONDER_LOST
+        return self.refusal(request_id, code, CODE_FACTS[code].meaning).model_copy(update={"executed": True})
+
     def fitting(self, reply: ExecuteReply, max_payload: int) -> ExecuteReply:
         """Give the reply or, when it is larger than NATS carries, less of it.
 

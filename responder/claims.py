@@ -56,19 +56,24 @@ class Claims:
             RecordsError: It could not be written.
         """
         now = time.time()
-        record = RunRecord(
-            state=RunState.RUNNING,
-            fingerprint=fingerprint,
-            run=new_ulid(),
-            instance=self.instance,
-            started_at=now,
-            deadline=now + run_s,
+        before = entry.record or RunRecord(state=RunState.QUEUED, fingerprint=fingerprint)
+        run = new_ulid()
+        record = before.model_copy(
+            update={
+                "state": RunState.RUNNING,
+                "run": run,
+                "instance": self.instance,
+                "started_at": now,
+                "deadline": now + run_s,
+                "reply": None,
+                "lost": before.lost + (before.state is RunState.RUNNING),
+            }
         )
         try:
             claim = Claim(key, record, await self.records.write(key, record, entry.revision))
         except RevisionError:
             return None
-        self._runs.add(record.run)
+        self._runs.add(run)
         return claim
 
     async def keep(self, claim: Claim, reply: ExecuteReply) -> None:
@@ -82,21 +87,26 @@ class Claims:
         try:
             await self.records.keep(claim.key, record, reply.to_bytes(), claim.revision)
         finally:
-            self._runs.discard(claim.record.run)
+            self._runs.discard(claim.record.run or "")
 
     async def release(self, claim: Claim) -> None:
-        """Give a claim up, so that a repeat runs again."""
+        """Give a claim up, so that a repeat runs again; durable work waits for a responder again."""
+        record = None if claim.record.ticket is None else claim.record.unstarted()
         try:
-            await self.records.write(claim.key, None, claim.revision)
+            await self.records.write(claim.key, record, claim.revision)
         except RevisionError:
             _log.warning("a claim had been taken over when it was given up")
         except RecordsError as error:
             _log.error("a claim could not be given up, it ends with its deadline: %s", error)
         finally:
-            self._runs.discard(claim.record.run)
+            self._runs.discard(claim.record.run or "")
 
-    async def is_lost(self, record: RunRecord) -> bool:
-        """Say whether nobody runs any more what a record says is running."""
+    async def is_free(self, record: RunRecord | None) -> bool:
+        """Say whether nobody has run, or runs any more, what a record is about."""
+        if record is None or record.state is RunState.QUEUED:
+            return True
+        if record.state is not RunState.RUNNING or record.instance is None or record.deadline is None:
+            return False
         if record.instance == self.instance:
             return record.run not in self._runs
         return time.time() > record.deadline + _OVERDUE_S or await self.records.is_gone(record.instance)

@@ -24,6 +24,7 @@ ping_max: 2
 logfile: "{log}"
 logfile_size_limit: 1MB
 """
+_JETSTREAM = 'jetstream {{ store_dir: "{store}" }}\n'
 
 
 class EmbeddedServerError(Exception):
@@ -31,12 +32,13 @@ class EmbeddedServerError(Exception):
 
 
 @contextlib.asynccontextmanager
-async def embedded_server(url: str, sweeper: Sweeper) -> AsyncIterator[Child]:
+async def embedded_server(url: str, sweeper: Sweeper, store: Path | None = None) -> AsyncIterator[Child]:
     """Run a nats-server on loopback as long as the context lasts.
 
     Args:
         url: Where clients will look for it; only its port counts.
         sweeper: Is told that the server stays.
+        store: Directory for JetStream; None leaves that off.
 
     Raises:
         EmbeddedServerError: There is no nats-server, or it ended at once.
@@ -46,7 +48,7 @@ async def embedded_server(url: str, sweeper: Sweeper) -> AsyncIterator[Child]:
     with tempfile.TemporaryDirectory(prefix="claude-nats-server-") as folder:
         log = Path(folder) / "nats.log"
         config = Path(folder) / "nats.conf"
-        config.write_text(_CONFIG.format(port=port, log=log))
+        config.write_text(_CONFIG.format(port=port, log=log) + (_JETSTREAM.format(store=store) if store else ""))
         try:
             server = Child.start([executable, "-c", str(config)], env={}, cwd=os.sep, stdin=b"")
         except ChildStartError as error:

@@ -97,6 +97,17 @@ class JetStream:
         except (JetStreamError, RecordsError) as error:
             raise NoJetStreamError(str(error)) from error
 
+    async def provide_consumer(self, make: Call) -> None:
+        """See to it that a stream has its consumer.
+
+        Raises:
+            NoJetStreamError: It cannot be made.
+        """
+        try:
+            await self.call(make)
+        except (JetStreamError, RecordsError) as error:
+            raise NoJetStreamError(str(error)) from error
+
     async def _provide(self, stream: str, make: Call) -> None:
         if await self._is_nobody_there(stream):
             raise NoJetStreamError("this server has no JetStream")
@@ -165,14 +176,14 @@ class JetStreamRecords:
         """Write the parts of a reply, then the record that says so."""
         kept, parts = kept_reply(reply, min(_PART_MAX_BYTES, self.jetstream.asker.max_payload // 2))
         for number, part in enumerate(parts):
-            await self._put(_part_key(key, record, number), part)
+            await self._put(record.part_key(key, number), part)
         return await self.write(key, record.model_copy(update={"reply": kept}), revision)
 
     async def reply(self, key: str, record: RunRecord) -> bytes | None:
         """Read the parts of a reply."""
         if record.reply is None:
             return None
-        parts = [(await self._get(_part_key(key, record, number))).value for number in range(record.reply.parts)]
+        parts = [(await self._get(record.part_key(key, number))).value for number in range(record.reply.parts)]
         try:
             return whole_reply(record.reply, [part for part in parts if part is not None])
         except RecordError:
@@ -210,8 +221,3 @@ class JetStreamRecords:
         except JetStreamError as error:
             raise (RevisionError if error.is_conflict else RecordsError)(str(error)) from error
         return int(said["seq"])
-
-
-def _part_key(key: str, record: RunRecord, number: int) -> str:
-    # The run's own: one that was taken over and ends late must not overwrite the other's.
-    return f"{key}.{record.run}.{number}"

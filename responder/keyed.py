@@ -6,7 +6,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
-from contract import ErrorCode, ExecuteReply, RequestError, RunRecord, parse_reply, record_key
+from contract import ErrorCode, ExecuteReply, RequestError, RunRecord, RunState, parse_reply, record_key
 from responder.admission import Job
 from responder.claims import Claim, Claims
 from responder.records import Entry, RecordsError, RevisionError
@@ -128,7 +128,7 @@ class Keyed:
             return await run()
         key = record_key(job.idempotency_key)
         entry = await self.claims.records.read(key)
-        claim = await self._take(job, key, entry) if await self._is_free(entry.record) else None
+        claim = await self._take(job, key, entry) if await self.claims.is_free(entry.record) else None
         if claim is None:
             return None
         turn = self._turns.get(job.idempotency_key, _Turn())
@@ -137,9 +137,6 @@ class Keyed:
             return await self._run(claim, run)
         finally:
             turn.is_running = False
-
-    async def _is_free(self, record: RunRecord | None) -> bool:
-        return record is None or (not record.is_over and await self.claims.is_lost(record))
 
     async def _take(self, job: Job, key: str, entry: Entry) -> Claim | None:
         """Claim; when this is cancelled meanwhile, nothing stays claimed."""
@@ -187,11 +184,11 @@ class Keyed:
                     if entry.record is None:
                         return entry
                     _refuse_another(job, entry.record)
-                    is_running = True
+                    is_running = entry.record.state is RunState.RUNNING
                     if entry.record.is_over:
                         return entry
                     if now() >= looks_at:
-                        if await self.claims.is_lost(entry.record):
+                        if await self.claims.is_free(entry.record):
                             return entry
                         looks_at = now() + _IS_LOST_EVERY_S
                     waited_s = now() - began_at

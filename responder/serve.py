@@ -14,12 +14,13 @@ from typing import Any
 
 from responder.assembly import Parts, assemble
 from responder.child import SETPRIV, Child, ChildStartError
-from responder.choose_records import shared_records
+from responder.durable import Durable
 from responder.embedded import embedded_server
 from responder.endpoints import Listening, listen
 from responder.link import Link
 from responder.processes import can_list_children
 from responder.settings import ResponderSettings
+from responder.shared import share, take_durable
 from responder.signals import Signals
 from responder.sweep import Sweeper, become_subreaper
 
@@ -59,16 +60,22 @@ async def serve(settings: ResponderSettings, host: Mapping[str, str], *, tracing
         guard = await stack.enter_async_context(watchdog(parts.mark, parts.sweeper))
         is_unreachable: set[asyncio.Future[Any]] = set()
         if settings.embedded:
-            server = await stack.enter_async_context(embedded_server(settings.servers[0], parts.sweeper))
+            server = await stack.enter_async_context(
+                embedded_server(settings.servers[0], parts.sweeper, settings.embedded_store)
+            )
             is_unreachable.add(server.exited)
         link = await _connect(settings, signals)
         if link is None:
             return 0
         stack.push_async_callback(link.close)
-        records = await shared_records(settings, link)
-        if records is not None:
-            parts.service.keyed.claims.records = records
+        shared = await share(settings, link)
+        if shared.records is not None:
+            parts.service.keyed.claims.records = shared.records
         listening = await stack.enter_async_context(listen(parts, link))
+        durable = None
+        if shared.queue is not None:
+            durable, membership = await take_durable(parts, link, shared.queue)
+            listening.memberships.append(membership)
         _log.info(
             "ready: responder %s listens on %s with %d slots",
             settings.name,
@@ -84,7 +91,8 @@ async def serve(settings: ResponderSettings, host: Mapping[str, str], *, tracing
         is_lost = any(future.done() for future in is_unreachable)
         if is_lost:
             listening.attendance.give_up()
-        return await _drain(parts, link, listening, signals, 0.0 if is_lost else settings.drain_grace_s)
+        finishing = asyncio.ensure_future(_leave_and_finish(link, listening, durable))
+        return await _drain(parts, listening, finishing, signals, 0.0 if is_lost else settings.drain_grace_s)
 
 
 def prepare_host() -> None:
@@ -160,11 +168,12 @@ async def _connect(settings: ResponderSettings, signals: Signals) -> Link | None
     return None
 
 
-async def _drain(parts: Parts, link: Link, listening: Listening, signals: Signals, grace_s: float) -> int:
+async def _drain(
+    parts: Parts, listening: Listening, finishing: asyncio.Future[None], signals: Signals, grace_s: float
+) -> int:
     """Leave the group, let go of what waits, finish what runs within the grace, then end what still runs."""
     is_asked = signals.first.done()
     _log.info("draining: %r", parts.service.slots)
-    finishing = asyncio.ensure_future(_leave_and_finish(link, listening))
     ends: set[asyncio.Future[Any]] = {finishing, signals.second}
     await asyncio.wait(ends, timeout=grace_s, return_when=asyncio.FIRST_COMPLETED)
     is_finished = finishing.done()
@@ -183,9 +192,13 @@ async def _drain(parts: Parts, link: Link, listening: Listening, signals: Signal
     return 0 if is_asked and is_finished and is_sent else 1
 
 
-async def _leave_and_finish(link: Link, listening: Listening) -> None:
+async def _leave_and_finish(link: Link, listening: Listening, durable: Durable | None) -> None:
+    if durable is not None:
+        await durable.stop()
     await link.leave(listening.memberships[::-1])
     # What has not been started moves to another responder; it could not come back here now.
     listening.attendance.drain()
     await link.wait_until_handled()
+    if durable is not None:
+        await durable.wait_until_done()
     await link.wait_until_sent()

@@ -6,7 +6,7 @@ import logging
 import traceback
 from dataclasses import dataclass
 
-from contract import ErrorCode, ExecuteFailure, ExecuteReply, RequestError, has_inbox_prefix
+from contract import ErrorCode, ExecuteFailure, ExecuteReply, ExecuteRequest, RequestError, has_inbox_prefix
 from responder.admission import Admission, Job
 from responder.answers import Answers
 from responder.callers import ANYBODY, Caller, CallerGoneError, Incoming, UnclaimedError
@@ -121,6 +121,22 @@ class Service:
                 found = await caller.unless_over(self.keyed.find(job)) if job.idempotency_key is not None else None
                 reply = found or await self._run_in_slot(job, caller, progress)
             return reply
+
+    async def run_claimed(self, request: ExecuteRequest) -> ExecuteReply:
+        """Run a request now, for which a slot is held and the key is claimed; a refusal or a defect is its answer."""
+        arrived_at = asyncio.get_running_loop().time()
+        progress = Progress(request.id)
+        try:
+            reply = await self._execute(self.admission.admit(request, arrived_at), ANYBODY, 0.0, progress)
+        except RequestError as error:
+            reply = self.answers.refusal(request.id, error.code, str(error))
+        except Exception as error:  # noqa: BLE001 # the request boundary, as in `handle`
+            _log_defect(error)
+            reply = self._defect(progress)
+        seconds = asyncio.get_running_loop().time() - arrived_at
+        self.statistics.count(reply, seconds)
+        _log_reply(reply, seconds)
+        return reply
 
     async def _run_in_slot(self, job: Job, caller: Caller, progress: Progress) -> ExecuteReply | None:
         now = asyncio.get_running_loop().time

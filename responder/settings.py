@@ -111,7 +111,11 @@ class ResponderSettings(BaseSettings):
     keep_results_s: float = Field(
         604_800.0, ge=1, le=31_536_000, allow_inf_nan=False, description="how long these results are kept, in seconds"
     )
+    durable: bool = Field(default=True, description="take durable work when there is a free slot, where JetStream is")
     replicas: int = Field(1, ge=1, le=5, description="how many servers of a NATS cluster keep them")
+    embedded_store: Path | None = Field(
+        None, description="directory in which this nats-server keeps results and durable work (default: it keeps none)"
+    )
     log_level: str = Field("info", pattern=r"^(debug|info|warning|error)$", description="what is logged on stderr")
 
     @field_validator("nats_url")
@@ -147,6 +151,15 @@ class ResponderSettings(BaseSettings):
             raise ValueError(f"{str(value)!r} is not a directory in which this user can make others")
         return value
 
+    @field_validator("embedded_store")
+    @classmethod
+    def _quotable(cls, value: Path | None) -> Path | None:
+        if value is not None and (
+            not value.is_absolute() or not str(value).isprintable() or {'"', "\\"} & set(str(value))
+        ):
+            raise ValueError("must be an absolute path without quotes and backslashes")
+        return value
+
     @field_validator("subject_prefix", "inbox_prefix")
     @classmethod
     def _plain(cls, value: str) -> str:
@@ -158,6 +171,10 @@ class ResponderSettings(BaseSettings):
     def _embedded_is_local(self) -> Self:
         if self.embedded and not _is_loopback(self.nats_url):
             raise ValueError("embedded: the server listens on loopback only, so NATS_URL must be one loopback address")
+        if self.embedded_store is not None and not self.embedded:
+            raise ValueError(
+                "embedded_store: is for --embedded only; elsewhere the server's operator turns JetStream on"
+            )
         return self
 
     @property

@@ -51,6 +51,7 @@ class Slots:
         self._backlog: collections.deque[asyncio.Future[None]] = collections.deque()
         self._hold_s = 1.0
         self._is_closed = False
+        self._freed = asyncio.Event()
 
     def __repr__(self) -> str:
         return f"<Slots {self.in_flight}/{self.count} busy, {self.backlog} waiting>"
@@ -86,6 +87,19 @@ class Slots:
         """
         await self._wait_for_turn(deadline)
         return self._held()
+
+    def take_free(self) -> contextlib.AbstractContextManager[None] | None:
+        """Take a slot that nobody waits for; None when there is none."""
+        if self._is_closed or not self._free:
+            return None
+        self._free -= 1
+        return self._held()
+
+    async def wait_until_free(self) -> None:
+        """Wait until there is a slot that nobody waits for."""
+        while not self._free:
+            self._freed.clear()
+            await self._freed.wait()
 
     @contextlib.contextmanager
     def _held(self) -> Iterator[None]:
@@ -138,6 +152,7 @@ class Slots:
                 waiter.set_result(None)
                 return
         self._free += 1
+        self._freed.set()
 
     def _retry_after_ms(self) -> int:
         expected_s = self._hold_s * (1 + len(self._backlog) / self.count)

@@ -13,8 +13,9 @@ import pytest
 from nats.aio.client import Client
 
 from contract import ExecuteFailure, ExecuteReply, ExecuteSuccess, parse_reply
+from requester import Requester, RequesterSettings
 from responder.stub_api import StubAPI
-from tests.support.nats_server import nats_server
+from tests.support.nats_server import NatsServer, nats_server, with_jetstream
 from tests.support.responder_process import ResponderProcess, responder_process
 
 SUBJECT = "claude.cli.execute"
@@ -92,6 +93,32 @@ async def fleet(nats_url: str, api: StubAPI, tmp_path: Path) -> AsyncIterator[Fl
     home.mkdir()
     async with AsyncExitStack() as stack:
         yield Fleet(nats_url, api, home, stack)
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[NatsServer]:
+    """Give a server with JetStream."""
+    folder = tmp_path / "nats"
+    folder.mkdir()
+    nats = NatsServer(folder, with_jetstream(folder))
+    await nats.start()
+    yield nats
+    await nats.stop()
+
+
+@pytest.fixture
+async def shared(server: NatsServer, api: StubAPI, tmp_path: Path) -> AsyncIterator[Fleet]:
+    """Responders that share their records."""
+    home = tmp_path / "home"
+    home.mkdir()
+    async with AsyncExitStack() as stack:
+        yield Fleet(server.url, api, home, stack)
+
+
+@pytest.fixture
+async def requester(server: NatsServer) -> AsyncIterator[Requester]:
+    async with Requester(RequesterSettings(nats_url=server.url, timeout_s=30)) as asker:
+        yield asker
 
 
 @dataclass

@@ -107,6 +107,9 @@ async def test_the_documented_permissions_are_enough(tmp_path: Path, api: StubAP
             assert (await requester.health()).responder == "r1"
             for is_kept in (False, True):
                 assert (await requester.execute("hi", timeout=20, idempotency_key="k")).is_kept is is_kept
+            ticket = await requester.submit("hi")
+            assert (await requester.result(ticket, timeout=20)).text == "ok"
+            assert [listed.state for listed in await requester.tickets()] == ["done"]
         assert not any("in memory" in line for line in responder.log), responder.log
         responder.signal()
         assert await responder.wait() == 0

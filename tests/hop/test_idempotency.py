@@ -2,48 +2,19 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
-from pathlib import Path
 
 import nats
 import pytest
 
 from requester import InvalidRequestError, RecordsUnavailableError, Requester, RequesterSettings
-from responder.stub_api import StubAPI
 from tests.hop.conftest import Fleet
 from tests.support.conditions import wait_until
 from tests.support.fake_cli import fake_cli
-from tests.support.nats_server import NatsServer, with_jetstream
+from tests.support.nats_server import NatsServer
 from tests.support.responder_process import responder_process
 
 # Notes that it runs, and waits for a gate.
 GATED = 'cat >/dev/null; echo $$ >>{folder}/runs; until [ -e {folder}/gate ]; do sleep 0.02; done; answer "$$"'
-
-
-@pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[NatsServer]:
-    folder = tmp_path / "nats"
-    folder.mkdir()
-    nats = NatsServer(folder, with_jetstream(folder))
-    await nats.start()
-    yield nats
-    await nats.stop()
-
-
-@pytest.fixture
-async def shared(server: NatsServer, api: StubAPI, tmp_path: Path) -> AsyncIterator[Fleet]:
-    """Responders that share their records."""
-    home = tmp_path / "home"
-    home.mkdir()
-    async with AsyncExitStack() as stack:
-        yield Fleet(server.url, api, home, stack)
-
-
-@pytest.fixture
-async def requester(server: NatsServer) -> AsyncIterator[Requester]:
-    async with Requester(RequesterSettings(nats_url=server.url, timeout_s=30)) as asker:
-        yield asker
 
 
 def runs(fleet: Fleet) -> int:
@@ -120,7 +91,7 @@ async def test_without_jetstream_each_responder_keeps_its_own(fleet: Fleet, nats
     """On a server without JetStream a repeat is joined and kept by the one responder that there is."""
     (fleet.home / "gate").touch()
     responder = await fleet.start("r1", cli=str(fake_cli(fleet.home, GATED.format(folder=fleet.home))))
-    await responder.wait_until_said("kept in memory: this server has no JetStream")
+    await responder.wait_until_said("kept in memory and durable work is not taken: this server has no JetStream")
     async with Requester(RequesterSettings(nats_url=nats_url)) as requester:
         first = await requester.execute("hi", idempotency_key="job:1", timeout=20)
         again = await requester.execute("hi", idempotency_key="job:1", timeout=20)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from opentelemetry.trace import INVALID_SPAN
 
-from contract import ErrorCode
+from contract import ErrorCode, Failover
 from requester import (
     ApiError,
     NoRespondersError,
@@ -21,7 +21,7 @@ from requester import (
 from requester.attempts import Attempts, Patience, Wanted
 from requester.metrics import Metrics
 from requester.request import build_request
-from requester.retry import Backoff, Failover
+from requester.retry import Backoff
 from requester.tracing import RequestSpan, Tracing
 from tests.requester.fakes import CANARY, SUBJECT, FakeWay, answer_well, failure, success
 

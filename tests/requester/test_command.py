@@ -194,7 +194,7 @@ async def test_a_defect(nats_url: str) -> None:
     script = """
         import sys
         from requester import __main__, command
-        command._execute = lambda *_, **__: 1 / 0
+        command._ask = lambda *_, **__: 1 / 0
         sys.argv = ["claude-requester", "2+2?"]
         __main__.main()
     """

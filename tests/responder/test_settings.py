@@ -52,6 +52,10 @@ ENVIRONMENT: list[tuple[str, str, str, Any]] = [
     ("CLAUDE_RESPONDER_ALLOW", ",".join(OPT_INS), "allow", OPT_INS),
     ("CLAUDE_RESPONDER_CWD_ROOTS", "/tmp, /", "cwd_roots", ("/tmp", "/")),
     ("CLAUDE_RESPONDER_MAX_BUDGET_USD", "1.5", "max_budget_usd", 1.5),
+    ("CLAUDE_RESPONDER_JETSTREAM", "required", "jetstream", "required"),
+    ("CLAUDE_RESPONDER_KEEP_RESULTS_S", "60", "keep_results_s", 60.0),
+    ("CLAUDE_RESPONDER_REPLICAS", "3", "replicas", 3),
+    ("CLAUDE_RESPONDER_DURABLE", "false", "durable", False),
     ("CLAUDE_RESPONDER_EMBEDDED", "true", "embedded", True),
     ("CLAUDE_RESPONDER_DRAIN_GRACE_S", "0", "drain_grace_s", 0.0),
     ("CLAUDE_RESPONDER_LOG_LEVEL", "debug", "log_level", "debug"),
@@ -331,3 +335,15 @@ def test_what_is_no_nats_server_is_refused(url: str) -> None:
 def test_numbers_that_could_not_be_used_later_are_refused(name: str, value: str) -> None:
     """No number is accepted that would fail, or refuse every request, once it is used."""
     assert refusal_of(**{name: value}).startswith(f"{name}: ")
+
+
+@pytest.mark.parametrize("folder", ["store", '/var/"store"', "/var/st\nore", "/var/st\\ore"])
+def test_a_store_that_cannot_be_named_in_a_configuration(folder: str) -> None:
+    """The embedded server's store is an absolute path that its configuration can hold."""
+    assert "must be an absolute path without quotes" in refusal_of(embedded=True, embedded_store=folder)
+
+
+def test_a_store_is_for_the_embedded_server() -> None:
+    """A store without a server of its own would be ignored, so it is refused."""
+    assert "embedded_store: is for --embedded only" in refusal_of(embedded_store="/var/lib/claude")
+    assert load_settings({"embedded": True, "embedded_store": "/var/lib/claude"}).embedded_store is not None

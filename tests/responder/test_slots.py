@@ -325,3 +325,37 @@ async def test_a_closed_backlog_takes_nobody_more() -> None:
     with pytest.raises(BacklogClosedError):
         await slots.take(asyncio.get_running_loop().time() + 60)
     assert slots.in_flight == 0
+
+
+async def test_a_free_slot_is_one_that_nobody_waits_for() -> None:
+    """Work that gives way gets a slot only while none is awaited, and none after the close."""
+    slots = Slots(1, 5)
+    slot = slots.take_free()
+    assert slot is not None
+    assert slots.take_free() is None
+    direct = await waiting(slots)
+    with slot:
+        pass
+    assert slots.take_free() is None
+    with await direct:
+        assert slots.in_flight == 1
+    with slots.take_free() or pytest.fail("no slot"):
+        assert slots.in_flight == 1
+    slots.close()
+    assert slots.take_free() is None
+
+
+async def test_waiting_for_a_free_slot() -> None:
+    """Who waits for a free slot goes on when there is one that nobody took before."""
+    slots = Slots(1, 5)
+    await slots.wait_until_free()
+    held = await take_all(slots)
+    direct = await waiting(slots)
+    free = asyncio.create_task(slots.wait_until_free())
+    held.close()
+    await turn()
+    assert not free.done()
+    with await direct:
+        pass
+    await asyncio.wait_for(free, 1)
+    assert slots.take_free() is not None
