@@ -20,6 +20,7 @@ from contract import (
     RunState,
     Subjects,
     WorkQueue,
+    fingerprint,
     kept_reply,
     record_key,
 )
@@ -199,6 +200,14 @@ async def test_it_is_asked_until_it_answers() -> None:
     lost = ExecuteTimeoutError("no reply")
     asked = await submit_over(lost, PASSING, NO_MESSAGE, lost, STORED, lost, STORED)
     assert asked == ["$JS"] * 3 + ["$KV"] * 2 + ["jobs"] * 2
+
+
+async def test_what_has_begun_is_not_put_into_the_queue_again() -> None:
+    """Submitting a ticket whose work runs or is done is one question."""
+    request = build_request("p", args=None, cwd=None, request_id="t1", idempotency_key="t1")
+    begun = RunRecord(state=RunState.RUNNING, fingerprint=fingerprint(request)).to_bytes()
+    message = {"message": {"seq": 1, "data": base64.b64encode(begun).decode()}}
+    assert await submit_over(json.dumps(message).encode()) == ["$JS"]
 
 
 async def test_two_that_submit_one_ticket() -> None:
