@@ -122,7 +122,7 @@ class AttendedCaller:
 
     def go(self, now: float) -> None:
         """Take the requester's go."""
-        if not self._signals.abandoned.done() and self._attempt.go(now):
+        if self._attempt.go(now):
             _settle(self._signals.go)
 
     def take_part(self, part: Part) -> None:
