@@ -65,7 +65,7 @@ class Signals:
 
     Attributes:
         go: The requester's go has come in time.
-        acked: Its word that it has the result has come, or nobody wants it any more.
+        acked: Its word that it has the result has come, or it is not offered any more.
         abandoned: Nobody awaits the run any more.
         draining: The responder stops.
     """
@@ -93,6 +93,7 @@ class AttendedCaller:
         self._attempt = Attempt()
         self._signals = Signals()
         self._is_told = False
+        self._is_draining = False
         self._deadline = incoming.received_at
         self._announced = announced
         self._parts: asyncio.Queue[Part] | None = None
@@ -122,7 +123,7 @@ class AttendedCaller:
 
     def go(self, now: float) -> None:
         """Take the requester's go."""
-        if not self._signals.abandoned.done() and self._attempt.go(now):
+        if self._attempt.go(now):
             _settle(self._signals.go)
 
     def take_part(self, part: Part) -> None:
@@ -145,11 +146,14 @@ class AttendedCaller:
         """Take it that the requester has gone: its run is ended, and its result offered for a while, in case."""
         self._deadline = min(self._deadline, now)
         _settle(self._signals.abandoned)
+        self._offer_no_more_in_vain()
 
     def drain(self) -> None:
-        """Let go of it if nothing was started."""
+        """Let go of it if nothing was started, and of a result that its requester is not there to take."""
+        self._is_draining = True
         if self._attempt.is_unstarted:
             _settle(self._signals.draining)
+        self._offer_no_more_in_vain()
 
     # What is done for it.
 
@@ -229,6 +233,8 @@ class AttendedCaller:
             for frame in frames:
                 await self._outlet.publish(self.attempt, frame.payload, {**headers, **frame.headers()})
             await asyncio.wait({self._signals.acked}, timeout=pause_s)
+            if self._signals.acked.done():
+                break
             pause_s = max(pause_s, min(2 * pause_s, _REPEAT_MAX_S))
         self._attempt.cancel()
 
@@ -236,6 +242,11 @@ class AttendedCaller:
         """Offer the result no more: there is no way to its requester."""
         _settle(self._signals.acked)
         self._attempt.cancel()
+
+    def _offer_no_more_in_vain(self) -> None:
+        """Offer the result once at most where the requester has gone and only it keeps the responder from ending."""
+        if self._is_draining and self._signals.abandoned.done():
+            _settle(self._signals.acked)
 
     def _result_frames(self, body: bytes, headers: Mapping[str, str]) -> list[Frame]:
         whole = Frame(FrameKind.RESULT, instance=self._instance.id, body=body)

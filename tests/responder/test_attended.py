@@ -331,6 +331,23 @@ async def test_the_result_of_a_requester_that_has_gone_is_offered_shortly(tmp_pa
     assert stage.is_idle()
 
 
+@pytest.mark.parametrize("order", [("gone", "drain"), ("drain", "gone")])
+@pytest.mark.parametrize("state", [started, ended])
+@virtual_time
+async def test_a_drain_does_not_wait_for_who_has_gone(
+    tmp_path: Path, state: Callable[[Stage], object], order: tuple[str, str]
+) -> None:
+    """A result whose requester has gone keeps no responder from ending; it is sent once all the same."""
+    stage = Stage.make(tmp_path)
+    await state(stage)  # type: ignore[misc] # a coroutine
+    for event in order:
+        assert not stage.is_idle()
+        EVENTS[event](stage)
+        await settle()
+    assert stage.is_idle()
+    assert stage.kinds() == ["ready", "result"]
+
+
 @virtual_time
 async def test_giving_up(tmp_path: Path) -> None:
     """When there is no way to any requester, results are offered no more."""

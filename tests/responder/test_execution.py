@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from contract import ErrorCode, ExecuteRequest, RequestError
+from responder.execution import Audience
 from responder.outcome import Failure, Success
 from responder.run import Observation, Runner
 from responder.service import Service
@@ -107,6 +108,36 @@ async def test_the_answer_in_the_callers_format(runner: Runner, tmp_path: Path) 
     assert isinstance(document, Success)
     assert text.printed == "hello\n"
     assert document.printed.encode() == seen.stdout
+
+
+@pytest.mark.parametrize(
+    ("args", "is_heard"),
+    [
+        ((), False),
+        (("--output-format", "text"), False),
+        (("--output-format", "stream-json", "--verbose"), True),
+    ],
+)
+async def test_only_a_stream_is_handed_on(
+    runner: Runner, tmp_path: Path, args: tuple[str, ...], is_heard: bool
+) -> None:
+    """Whoever listens hears a stream while it is printed, and nothing of what is one document."""
+    service, heard = make_service(tmp_path, runner, "answer hello"), []
+    audience = Audience(on_output=lambda offset, lines: heard.append((offset, lines)))
+    job = service.admission.admit(ExecuteRequest(prompt="p", args=args), asyncio.get_running_loop().time())
+    _, seen = await service.execution.execute(job, audience)
+    assert heard == ([(0, seen.stdout)] if is_heard else [])
+
+
+async def test_a_run_that_nobody_awaits_is_told_as_such(runner: Runner, tmp_path: Path) -> None:
+    """A run that was ended because nobody awaits it any more is an outcome of its own."""
+    service = make_service(tmp_path, runner, "exec sleep 300")
+    cancelled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    cancelled.set_result(None)
+    job = service.admission.admit(ExecuteRequest(prompt="p"), asyncio.get_running_loop().time())
+    outcome, _ = await service.execution.execute(job, Audience(cancelled))
+    assert isinstance(outcome, Failure)
+    assert (outcome.code, outcome.executed) == (ErrorCode.CANCELLED, True)
 
 
 def _names(folder: Path) -> list[str]:

@@ -168,6 +168,13 @@ ROWS = [
     Row("deadline, garbage", stopped(StopReason.DEADLINE, b"\xff", 143), ErrorCode.TIMEOUT),
     Row("stopped", stopped(StopReason.RESPONDER_STOPPED, exit_status=-9), ErrorCode.RESPONDER_STOPPED),
     Row("stopped, yet success", stopped(StopReason.RESPONDER_STOPPED, as_json(RESULT)), ErrorCode.RESPONDER_STOPPED),
+    Row(
+        "cancelled",
+        stopped(StopReason.CANCELLED, exit_status=-2),
+        ErrorCode.CANCELLED,
+        {"executed": True, "retryable": True},
+    ),
+    Row("cancelled, yet success", stopped(StopReason.CANCELLED, as_json(RESULT)), ErrorCode.CANCELLED),
     Row("too much", stopped(StopReason.OUTPUT_TOO_LARGE, b"x" * 9, -2), ErrorCode.OUTPUT_TOO_LARGE),
     Row("too much, yet success", stopped(StopReason.OUTPUT_TOO_LARGE, as_json(RESULT)), ErrorCode.OUTPUT_TOO_LARGE),
     # Never started.

@@ -274,7 +274,7 @@ async def test_after_a_reconnect_the_others_may_still_be_coming(tmp_path: Path) 
         await advance(SETTLE_S / 30)
     assert is_running(stage)
     assert stage.kinds("t1") == ["ready"]
-    assert "_INBOX.requester2" in stage.sessions.sessions
+    assert [frame.kind for frame in stage.frames("t2", "_INBOX.requester2") if frame] == ["accepted"]
     await advance(SETTLE_S / 30)
     stage.sessions.refuse(SESSION)
     assert is_running(stage)
