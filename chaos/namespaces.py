@@ -1,6 +1,6 @@
 """Network namespaces, one for each responder, joined to the host by pairs of virtual interfaces.
 
-None of them outlives the harness, not even one that is killed: a namespace is gone with its last process, and its
+They do not outlive the harness, not even one that is killed: a namespace goes with its last process, and its
 interfaces with it.
 """
 
@@ -67,6 +67,11 @@ class Namespace:
         await _run(*self.prefix, "ip", "link", "set", "lo", "up")
         await _run(*self.prefix, "ip", "route", "add", "default", "via", self.host)
 
+    async def leave(self) -> None:
+        """Remove the pair of interfaces now: what waits in a closed socket would keep the namespace for minutes."""
+        with contextlib.suppress(NamespaceError):
+            await _run("ip", "link", "delete", self.interfaces[0])
+
     async def cut(self) -> None:
         """Let both sides believe that the other has a hardware address which nobody has."""
         for address, name, prefix in self._neighbours():
@@ -96,6 +101,7 @@ async def namespaces(count: int) -> AsyncIterator[list[Namespace]]:
             host, guest = (_address(number, last) for last in (1, 2))
             interfaces = (f"cnc{os.getpid()}-{number}", "cnc")
             made.append(Namespace(host, guest, interfaces, holder, _address(0, 1)))
+            stack.push_async_callback(made[-1].leave)
             await made[-1].join()
         yield made
 

@@ -16,7 +16,9 @@ ROOT = Path(__file__).parents[1]
 FLEET_VARIABLE = "CHAOS_FLEET"
 # The machine may be busy: a responder that is slow to start is no finding of this harness.
 _READY_S = 30.0
-_STOP_STEP_S = 10.0
+# How long an idle responder may take to drain; it is asked a second time then, which is no clean end any more.
+STOP_WITHIN_S = 10.0
+_HURRY_S = 0.5
 _LOOK_EVERY_S = 0.01
 
 
@@ -109,14 +111,18 @@ class Started:
         """Give all that it has said."""
         return self.log.read_text(errors="replace")
 
-    async def stop(self) -> None:
-        """End it: let it go on if it is frozen, ask, ask again (a responder then ends at once), kill in the end."""
+    async def stop(self, step_s: float = STOP_WITHIN_S) -> None:
+        """End it: let it go on if it is frozen, ask, ask again (a responder then ends at once), kill in the end.
+
+        Args:
+            step_s: Seconds between these.
+        """
         try:
             for _ in range(2):
                 self.signal(signal.SIGCONT)
                 self.signal(signal.SIGTERM)
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_STOP_STEP_S):
+                    async with asyncio.timeout(step_s):
                         await self.wait()
                         return
         finally:
@@ -146,8 +152,11 @@ async def started(name: str, argv: Sequence[str], env: Mapping[str, str], folder
     running = Started(name, process, log)
     try:
         yield running
-    finally:
-        await running.stop()
+    except BaseException:
+        # The case is over: nobody judges how it ends.
+        await running.stop(_HURRY_S)
+        raise
+    await running.stop()
 
 
 def processes_of_runs(fleet: str, responder: str | None = None) -> set[int]:
