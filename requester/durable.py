@@ -48,6 +48,7 @@ _PAUSE_FIRST_S = 0.05
 _PAUSE_MAX_S = 1.0
 _PAUSE_SHARE = 0.1
 _AT_A_TIME = 50
+_NO_QUEUE = "NATS keeps no durable work: JetStream is off, or no responder has made the queue yet"
 
 
 @dataclass(frozen=True)
@@ -224,8 +225,7 @@ class Durable:
             )
             return answer(raw.data)
         except NoRespondersError:
-            message = "NATS keeps no durable work: JetStream is off, or no responder has made the queue yet"
-            raise NoRespondersError(message) from None
+            raise NoRespondersError(_NO_QUEUE) from None
         except ExecuteTimeoutError:
             raise NotConnectedError("JetStream does not answer", executed=False) from None
         except JetStreamError as error:
@@ -233,6 +233,8 @@ class Durable:
                 return {}
             if error.is_conflict:
                 raise _ConflictError from None
+            if error.is_not_found:
+                raise NoRespondersError(_NO_QUEUE) from None
             raise RecordsUnavailableError(str(error), retryable=error.is_passing) from None
 
 

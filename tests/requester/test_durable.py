@@ -28,6 +28,7 @@ from requester import (
     CLIError,
     ExecuteTimeoutError,
     InvalidRequestError,
+    NoRespondersError,
     NotConnectedError,
     RecordsUnavailableError,
     Requester,
@@ -216,6 +217,13 @@ async def test_two_that_submit_one_ticket() -> None:
     message = {"message": {"seq": 1, "data": base64.b64encode(other).decode()}}
     with pytest.raises(InvalidRequestError, match="the ticket was used for another request"):
         await submit_over(NO_MESSAGE, CONFLICT, json.dumps(message).encode())
+
+
+async def test_a_queue_that_nobody_has_made() -> None:
+    """Before the first responder has come there is no bucket, which is said like a JetStream that is off."""
+    missing = b'{"error": {"code": 404, "err_code": 10059, "description": "stream not found"}}'
+    with pytest.raises(NoRespondersError, match="no responder has made the queue yet"):
+        await submit_over(missing)
 
 
 async def test_a_store_that_is_full() -> None:
