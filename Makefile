@@ -18,13 +18,16 @@ demo: setup ## three prompts through two responders, answers and traces in the t
 test: setup $(NODE_NATS)/installed ## all tests, with a real nats-server and the real CLI against a stub API
 	@$(PYTHON) -m pytest
 
-check: lint types test ## lint, types and tests
+check: lint types model test ## lint, types, the model and tests
 
 lint: setup ## ruff: rules and formatting
 	@$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check .
 
 types: setup ## mypy, strict
-	@$(PYTHON) -m mypy
+	@$(PYTHON) -m mypy && $(PYTHON) -m mypy docs/model/check
+
+model: ## every state of the attended exchange's model, whose mutants must fail (docs/model)
+	@CACHE=$(CACHE) docs/model/check
 
 schema: setup ## write docs/schema from the models
 	@$(PYTHON) -m contract.schema docs/schema
@@ -54,4 +57,4 @@ $(NODE_NATS)/installed:
 	@$(NPM) --prefix $(NODE_NATS) nats@$(NODE_NATS_VERSION)
 	@touch $@
 
-.PHONY: help demo test check lint types schema bench up setup clean
+.PHONY: help demo test check lint types model schema bench up setup clean
