@@ -21,6 +21,7 @@ HEADER_FRAME = "Claude-Frame"
 HEADER_ATTEMPT = "Claude-Attempt"
 HEADER_INSTANCE = "Claude-Instance"
 HEADER_RESPONDER = "Claude-Responder"
+HEADER_BEAT = "Claude-Beat"
 HEADER_BEAT_MS = "Claude-Beat-Ms"
 HEADER_PART = "Claude-Part"
 HEADER_SIZE = "Claude-Size"
@@ -67,6 +68,7 @@ class Frame:
         attempt: The reply subject of the request it is about; on frames to the instance.
         instance: The instance that sent it; on frames to the requester.
         responder: That instance's responder id; on `accepted` and `ready`.
+        beat: Number of a beat, the first is 1; on `accepted` and `ready` that of the last one before.
         beat_ms: Milliseconds between its beats; on `accepted` and `ready`.
         part: What it carries of a whole that is larger than one message.
         offset: Where in the output the body belongs, in bytes; on `output`.
@@ -77,6 +79,7 @@ class Frame:
     attempt: str | None = None
     instance: str | None = None
     responder: str | None = None
+    beat: int | None = None
     beat_ms: int | None = None
     part: Part | None = None
     offset: int | None = None
@@ -89,6 +92,7 @@ class Frame:
             HEADER_ATTEMPT: self.attempt,
             HEADER_INSTANCE: self.instance,
             HEADER_RESPONDER: self.responder,
+            HEADER_BEAT: self.beat,
             HEADER_BEAT_MS: self.beat_ms,
             HEADER_OFFSET: self.offset,
         }
@@ -121,6 +125,7 @@ def read_frame(headers: Mapping[str, str], body: bytes) -> Frame | None:
         attempt=attempt,
         instance=_matching(headers, HEADER_INSTANCE, _ULID),
         responder=_matching(headers, HEADER_RESPONDER, _NAME),
+        beat=_number(headers, HEADER_BEAT),
         beat_ms=_number(headers, HEADER_BEAT_MS),
         part=read_part(headers, body),
         offset=_number(headers, HEADER_OFFSET),

@@ -149,7 +149,8 @@ class _Attempt:
             return []
         says = exchange.on_frame(frame)
         if frame.instance is not None and frame.instance == exchange.instance and exchange.ending is None:
-            self._attending.at(frame.instance, frame.beat_ms / 1000 if frame.beat_ms else _BEAT_S)
+            beat_s = frame.beat_ms / 1000 if frame.beat_ms else _BEAT_S
+            self._attending.at(frame.instance, beat_s, frame.beat or 0)
             if frame.responder is not None:
                 self._responder = frame.responder
                 self._order.accepted_by(frame.responder)

@@ -122,8 +122,8 @@ class Exchange:
                 return []
 
     def on_plain_reply(self, body: bytes) -> list[Say]:
-        """Take a reply without a frame: a refusal before admission; after a go there is none."""
-        if self.state not in {State.SENT, State.ACCEPTED}:
+        """Take a reply without a frame: a refusal before admission, of which an attempt that was accepted has none."""
+        if self.state is not State.SENT:
             return []
         self.reply = body
         return self._end(Ending.ANSWERED)

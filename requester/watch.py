@@ -41,11 +41,11 @@ class Watched:
 
     Attributes:
         pulse: Whether it is alive.
-        mailboxes: The attempts there.
+        mailboxes: The attempts there, each with the number of the last beat before it was accepted.
     """
 
     pulse: Pulse
-    mailboxes: set[Mailbox] = field(default_factory=set)
+    mailboxes: dict[Mailbox, int] = field(default_factory=dict)
 
 
 class Watch:
@@ -75,12 +75,12 @@ class Watch:
         finally:
             attending.leave()
 
-    def add(self, instance: str, beat_s: float, mailbox: Mailbox) -> None:
-        """Watch an instance for an attempt."""
+    def add(self, instance: str, beat_s: float, since: int, mailbox: Mailbox) -> None:
+        """Watch an instance for an attempt that later beats than one must list."""
         now = asyncio.get_running_loop().time()
         if instance not in self._watched:
             self._watched[instance] = Watched(Pulse(_MISSED_BEATS * beat_s, _GONE_AFTER_S, now, self._settles_at))
-        self._watched[instance].mailboxes.add(mailbox)
+        self._watched[instance].mailboxes[mailbox] = since
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run())
 
@@ -88,7 +88,7 @@ class Watch:
         """Watch it for this attempt no more."""
         watched = self._watched.get(instance)
         if watched is not None:
-            watched.mailboxes.discard(mailbox)
+            watched.mailboxes.pop(mailbox, None)
             if not watched.mailboxes:
                 del self._watched[instance]
 
@@ -118,7 +118,7 @@ class Watch:
         if frame is None or frame.instance is None:
             return
         if frame.kind is FrameKind.BEAT:
-            self._on_beat(frame.instance, set(frame.body.decode(errors="replace").split()))
+            self._on_beat(frame.instance, frame.beat or 0, set(frame.body.decode(errors="replace").split()))
         elif frame.kind in _STRAYS:
             self._cancel(frame.instance, token)
 
@@ -145,13 +145,18 @@ class Watch:
             for mailbox in watched.mailboxes:
                 mailbox.put(InstanceTrouble(instance, watched.pulse.verdict is Verdict.LOST))
 
-    def _on_beat(self, instance: str, listed: set[str]) -> None:
-        """Compare what an instance holds with what is awaited from it."""
+    def _on_beat(self, instance: str, number: int, listed: set[str]) -> None:
+        """Compare what an instance holds with what is awaited from it.
+
+        A beat from before an attempt says nothing of it: when a partition ends, TCP still delivers what was sent into a
+        connection that has been given up.
+        """
         for token in listed:
             if token not in self._inbox and _TOKEN.fullmatch(token):
                 self._cancel(instance, token)
-        for mailbox in self._watched[instance].mailboxes if instance in self._watched else ():
-            if mailbox.token not in listed:
+        mailboxes = self._watched[instance].mailboxes if instance in self._watched else {}
+        for mailbox, since in mailboxes.items():
+            if number > since and mailbox.token not in listed:
                 mailbox.put(InstanceTrouble(instance, is_lost=True))
 
     def _cancel(self, instance: str, token: str) -> None:
@@ -167,12 +172,12 @@ class Attending:
         self._mailbox = mailbox
         self._instance: str | None = None
 
-    def at(self, instance: str, beat_s: float) -> None:
-        """Note where it is now."""
+    def at(self, instance: str, beat_s: float, since: int) -> None:
+        """Note where it is now, and after which of the beats there it came."""
         if instance != self._instance:
             self.leave()
             self._instance = instance
-            self._watch.add(instance, beat_s, self._mailbox)
+            self._watch.add(instance, beat_s, since, self._mailbox)
 
     def leave(self) -> None:
         """Note that it is nowhere any more."""

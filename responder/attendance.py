@@ -1,5 +1,6 @@
 """The attempts that requesters attend to here, and the frames they send about them."""
 
+import asyncio
 import contextlib
 import logging
 from collections.abc import Iterator
@@ -20,6 +21,12 @@ from contract import (
 from responder.attended import AttendedCaller, Instance
 from responder.callers import Caller, Incoming, Outlet, PlainCaller
 from responder.sessions import Sessions
+
+# Seconds for which the name of an attempt is remembered after its end.
+_REMEMBERED_S = 60.0
+
+# Of all requests together that come in parts, from their announcement to their end.
+_ANNOUNCED_MAX_BYTES = 512 * 1024 * 1024
 
 _log = logging.getLogger(__name__)
 # NATS ends a connection that sends a line of more than 4096 bytes (measured: the responder ended with it), and a beat's
@@ -47,6 +54,7 @@ class Attendance:
         self._inbox_prefix = inbox_prefix
         self._attempts_max = attempts_max
         self._callers: dict[str, AttendedCaller] = {}
+        self._past: dict[str, float] = {}
         self._is_draining = False
 
     def __repr__(self) -> str:
@@ -57,12 +65,16 @@ class Attendance:
 
     @contextlib.contextmanager
     def caller_of(self, incoming: Incoming) -> Iterator[Caller | None]:
-        """Have the caller of a request within the block; None for a request that is here already."""
+        """Have the caller of a request within the block; None for a request that is here, or was here already.
+
+        What says that nothing ran of an attempt may still be under way: held a second time it could be run after all.
+        """
         is_inbox = has_inbox_prefix(incoming.reply_subject, self._inbox_prefix)
         if HEADER_ATTEND not in incoming.headers or not is_inbox:
             yield PlainCaller(incoming, self._outlet)
             return
-        if incoming.reply_subject in self._callers:
+        self._forget_past()
+        if incoming.reply_subject in self._callers or incoming.reply_subject in self._past:
             yield None
             return
         try:
@@ -78,6 +90,7 @@ class Attendance:
             yield caller
         finally:
             del self._callers[caller.attempt]
+            self._past[caller.attempt] = asyncio.get_running_loop().time() + _REMEMBERED_S
             self._sessions.remove(caller)
 
     def take(self, incoming: Incoming, now: float) -> None:
@@ -110,6 +123,12 @@ class Attendance:
         for caller in list(self._callers.values()):
             caller.give_up()
 
+    def _forget_past(self) -> None:
+        """Forget the names that nothing under way can speak of any more; the oldest come first."""
+        now = asyncio.get_running_loop().time()
+        while self._past and self._past[first := next(iter(self._past))] < now:
+            del self._past[first]
+
     def _attended(self, incoming: Incoming) -> AttendedCaller:
         version = incoming.headers[HEADER_ATTEND]
         if version != ATTEND_VERSION:
@@ -124,6 +143,9 @@ class Attendance:
             announced = read_part(incoming.headers, b"")
         except FrameError as error:
             raise RequestError(ErrorCode.INVALID_REQUEST, f"request refused: {error}") from None
+        held = sum(caller.announced_bytes for caller in self._callers.values())
+        if announced is not None and held + announced.whole.size > _ANNOUNCED_MAX_BYTES:
+            raise RequestError(ErrorCode.OVERLOADED, "this responder has as many large requests as it can hold")
         if announced is not None and announced.number != 0:
             raise RequestError(ErrorCode.INVALID_REQUEST, "request refused: it is a part and announces none")
         return AttendedCaller(incoming, announced, self._outlet, self._instance)

@@ -42,7 +42,7 @@ _REPEAT_BYTES_PER_S = 4 * 1024 * 1024
 _OFFER_S = 30.0
 
 
-@dataclass(frozen=True)
+@dataclass
 class Instance:
     """This process, as its requesters know it.
 
@@ -51,12 +51,14 @@ class Instance:
         responder: Its responder id.
         beat_s: Seconds between its beats.
         request_max_bytes: The largest request that may come in parts.
+        beats: How many beats there have been.
     """
 
     id: str
     responder: str
     beat_s: float
     request_max_bytes: int
+    beats: int = 0
 
 
 @dataclass
@@ -108,6 +110,11 @@ class AttendedCaller:
     def attempt(self) -> str:
         """Its name: the reply subject of the request."""
         return self._incoming.reply_subject
+
+    @property
+    def announced_bytes(self) -> int:
+        """How large its request is, in bytes, where it comes in parts."""
+        return 0 if self._announced is None else self._announced.whole.size
 
     @property
     def reply_max_bytes(self) -> int | None:
@@ -274,6 +281,7 @@ class AttendedCaller:
             kind,
             instance=self._instance.id,
             responder=self._instance.responder,
+            beat=self._instance.beats,
             beat_ms=round(self._instance.beat_s * 1000),
         )
         await self._outlet.publish(self.attempt, b"", frame.headers())

@@ -98,6 +98,7 @@ class Sessions:
             await asyncio.sleep(pause_s)
             if not is_up():
                 continue
+            self._instance.beats += 1
             for name in list(self._sessions):
                 # As it is now: a beat that leaves out an attempt means to its requester that it is lost.
                 session = self._sessions.get(name)
@@ -105,9 +106,13 @@ class Sessions:
                     continue
                 session.pulse.look(loop.time(), 2 * self._instance.beat_s)
                 self._abandon_if_lost(session)
-                frame = Frame(FrameKind.BEAT, instance=self._instance.id, body="\n".join(session.callers).encode())
-                subject = f"{name}.{self._instance.id}"
-                await self._outlet.publish(subject, frame.payload, frame.headers(), self._reply_of(name))
+                await self._send(name, session)
+
+    async def _send(self, name: str, session: Session) -> None:
+        instance = self._instance
+        listed = "\n".join(session.callers).encode()
+        frame = Frame(FrameKind.BEAT, instance=instance.id, beat=instance.beats, body=listed)
+        await self._outlet.publish(f"{name}.{instance.id}", frame.payload, frame.headers(), self._reply_of(name))
 
     def _abandon_if_lost(self, session: Session) -> None:
         if session.pulse.verdict is Verdict.LOST:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, replace, replace
 from pathlib import Path
 from typing import Any
 
@@ -109,8 +109,9 @@ class Stage:
         service = make_service(folder, Runner(Sweeper(), RunLimits()), None, slots=slots or Slots(1, 5))
         run = Run(**vars(service.execution))
         outlet = outlet or Outlet()
-        sessions = Sessions(INSTANCE, outlet, UNATTENDED_MAX_S, lambda name: f"_INBOX.responder.{name}")
-        attendance = Attendance(INSTANCE, outlet, sessions, "_INBOX", attempts_max)
+        instance = replace(INSTANCE)
+        sessions = Sessions(instance, outlet, UNATTENDED_MAX_S, lambda name: f"_INBOX.responder.{name}")
+        attendance = Attendance(instance, outlet, sessions, "_INBOX", attempts_max)
         return cls(replace(service, execution=run), run, outlet, sessions, attendance)
 
     def ask(

@@ -51,12 +51,17 @@ async def test_two_requests_with_one_reply_subject(tmp_path: Path) -> None:
 
 
 @virtual_time
-async def test_a_request_that_comes_again_later_needs_a_go_again(tmp_path: Path) -> None:
-    """Once an attempt is forgotten, the same message is a new one, which nothing starts without its own go."""
+async def test_a_request_that_comes_again_later_is_not_held_again(tmp_path: Path) -> None:
+    """An attempt that was forgotten is not taken a second time for a minute: word that nothing ran may be under way."""
     stage = Stage.make(tmp_path)
     await ready(stage)
     stage.say(FrameKind.CANCEL)
     await settle()
+    await advance(59)
+    stage.ask()
+    await settle()
+    assert stage.kinds() == ["ready"]
+    await advance(2)
     stage.ask()
     await settle()
     assert stage.kinds() == ["ready", "ready"]

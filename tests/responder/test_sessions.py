@@ -92,7 +92,7 @@ async def test_each_session_gets_its_own_beat(tmp_path: Path) -> None:
     assert sent[BEAT_SUBJECT] == f"_INBOX.responder.{SESSION}"
     assert sent[f"{other}.{INSTANCE.id}"] == f"_INBOX.responder.{other}"
     headers = next(headers for subject, _, headers in stage.outlet.published if subject == BEAT_SUBJECT)
-    assert headers == {"Claude-Frame": "beat", "Claude-Instance": INSTANCE.id}
+    assert headers == {"Claude-Frame": "beat", "Claude-Instance": INSTANCE.id, "Claude-Beat": "1"}
     stage.run.finish()
     stage.say(FrameKind.CANCEL, "t2", session=other)
     await settle()
