@@ -214,9 +214,10 @@ async def test_a_responder_that_is_lost(fleet: Fleet, impatient: Requester, how:
         if how is signal.SIGSTOP:
             first.signal(signal.SIGCONT)
     if how is signal.SIGSTOP:
+        # What NATS has given it meanwhile lay in its socket, and is handled by now.
         await first.wait_until_said("request waits: ")
+        await backlog_of(ask, first, 0)
         await first.wait_until_idle()
-        assert len([line for line in first.log if "request hold-" in line]) == 2
     assert runs(fleet) == {"hold-lost": 1, "hold-moved": 2, "waits": 1}
 
 
