@@ -210,6 +210,8 @@ class AttendedCaller:
 
     async def claim(self) -> None:
         """Tell the requester that a slot is held for it, and wait for its go."""
+        if self._signals.abandoned.done():
+            raise CallerGoneError
         if self._signals.draining.done():
             raise BacklogClosedError
         if self._attempt.ready(asyncio.get_running_loop().time()):
@@ -220,6 +222,8 @@ class AttendedCaller:
             if self._deadline < self._attempt.go_by:
                 raise WaitedTooLongError from None
             raise
+        if self._signals.abandoned.done():
+            raise CallerGoneError
 
     async def deliver(self, body: bytes, headers: Mapping[str, str]) -> None:
         """Give the requester the result until it says that it has it, or nobody wants it any more."""
@@ -299,7 +303,7 @@ class AttendedCaller:
         except asyncio.CancelledError:
             waiting.cancel()
             raise
-        if waiting.done() and not signals.abandoned.done():
+        if waiting.done():
             return waiting.result()
         if waiting is not signals.go:
             waiting.cancel()
