@@ -35,6 +35,9 @@ schema: setup ## write docs/schema from the models
 bench: setup ## measure the hop, side by side with the bare spawn
 	@$(PYTHON) -m bench
 
+chaos: setup ## every fault for real, under load, with a report (SHORT=1: in a minute and a half; CASE=kill: one of them)
+	@$(PYTHON) -m chaos $(if $(SHORT),--short) $(foreach name,$(CASE),--case $(name))
+
 up: ## NATS and two responders in containers
 	@docker compose up --build --detach --wait --scale responder=2
 
@@ -57,4 +60,4 @@ $(NODE_NATS)/installed:
 	@$(NPM) --prefix $(NODE_NATS) nats@$(NODE_NATS_VERSION)
 	@touch $@
 
-.PHONY: help demo test check lint types model schema bench up setup clean
+.PHONY: help demo test check lint types model schema bench chaos up setup clean

@@ -19,7 +19,6 @@ from chaos.report import document, print_outcome, table
 from chaos.trial import NoVerdict, Options, Verdict, carry_out
 
 _INTERRUPTED = 130
-_NOT_AVAILABLE = "not available"
 
 Outcome = Verdict | NoVerdict
 
@@ -45,7 +44,7 @@ def main() -> int:
         return _INTERRUPTED
     if given.json:
         given.json.write_text(json.dumps([document(outcome) for outcome in outcomes], indent=1) + "\n")
-    return 0 if all(map(_is_fine, outcomes)) else 1
+    return 0 if all(isinstance(outcome, Verdict) and outcome.is_good for outcome in outcomes) else 1
 
 
 async def _run(cases: Sequence[Case], options: Options, keep: Path | None, console: Console) -> list[Outcome]:
@@ -68,8 +67,6 @@ def _cancel_on_signals() -> None:
 
 
 async def _outcome(case: Case, options: Options, keep: Path | None) -> Outcome:
-    if case.missing:
-        return NoVerdict(case, _NOT_AVAILABLE, case.missing)
     try:
         if keep is not None:
             folder = keep / case.name
@@ -78,11 +75,7 @@ async def _outcome(case: Case, options: Options, keep: Path | None) -> Outcome:
         with tempfile.TemporaryDirectory(prefix="claude-nats-chaos-") as made:
             return await carry_out(case, options, Path(made))
     except (ChaosError, NamespaceError, OSError) as error:
-        return NoVerdict(case, "not carried out", str(error) or type(error).__name__)
-
-
-def _is_fine(outcome: Outcome) -> bool:
-    return outcome.is_good if isinstance(outcome, Verdict) else outcome.word == _NOT_AVAILABLE
+        return NoVerdict(case, str(error) or type(error).__name__)
 
 
 if __name__ == "__main__":

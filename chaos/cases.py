@@ -9,7 +9,6 @@ from chaos.checks import Judge
 from chaos.evidence import Fault
 from chaos.fleet import Fleet
 from chaos.plan import Plan
-from requester import Requester
 
 
 class Topology(StrEnum):
@@ -35,7 +34,7 @@ class Case:
         short_outage_s: The same in the short form.
         failover: What the requester is told.
         has_requester: Whether the requester lives to the end.
-        needs: The method of `Requester` without which there is no such case; None for one that there always is.
+        is_durable: Whether the requests are submitted as durable work.
     """
 
     name: str
@@ -48,12 +47,7 @@ class Case:
     short_outage_s: float = 0.0
     failover: str | None = None
     has_requester: bool = True
-    needs: str | None = None
-
-    @property
-    def missing(self) -> str | None:
-        """Why it cannot be carried out; None when it can."""
-        return f"there is no Requester.{self.needs}" if self.needs and not hasattr(Requester, self.needs) else None
+    is_durable: bool = False
 
     def plan(self, *, is_short: bool, pace: float) -> Plan:
         """Give its load.
@@ -70,6 +64,7 @@ class Case:
             long_s=self.long_s * pace + outage_s,
             outage_s=outage_s,
             failover=self.failover,
+            is_durable=self.is_durable,
             pace=pace,
         )
 
@@ -116,7 +111,7 @@ CASES: tuple[Case, ...] = (
         _SILENCE,
         long_s=faults.ABANDONED_WITHIN_S + 3.0,
         outage_s=10.0,
-        short_outage_s=5.0,
+        short_outage_s=4.0,
     ),
     Case(
         "node",
@@ -124,12 +119,14 @@ CASES: tuple[Case, ...] = (
         faults.kill_node,
         _NOTHING_HAPPENED,
         topology=Topology.CLUSTER,
+        long_s=2.5,
     ),
     Case(
         "restart",
         "kill -9 of the only server, started again",
         faults.restart_server,
         _NOTHING_HAPPENED,
+        long_s=2.5,
         outage_s=2.0,
         short_outage_s=1.0,
     ),
@@ -169,9 +166,11 @@ CASES: tuple[Case, ...] = (
         "durable",
         "kill -9 of all responders and the server, all started again",
         faults.kill_everything,
-        (checks.all_answered,),
+        (checks.all_answered, checks.twice_only_what_was_lost),
+        long_s=2.5,
         outage_s=2.0,
         short_outage_s=1.0,
-        needs="submit",
+        failover="always",
+        is_durable=True,
     ),
 )

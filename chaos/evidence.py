@@ -92,10 +92,9 @@ class Evidence:
         return {run.token for run in self.runs if run.started_at > ended.get(run.token, run.started_at)}
 
     def started_there(self) -> set[str]:
-        """Give the tokens which the victim had started before the fault, and not answered."""
-        there = {
-            run.token for run in self.runs if run.responder == self.fault.victim and run.started_at <= self.fault.at
-        }
+        """Give the tokens which the victim, or anybody if there is none, had started and not answered when it came."""
+        victims = {self.fault.victim} if self.fault.victim else {run.responder for run in self.runs}
+        there = {run.token for run in self.runs if run.responder in victims and run.started_at <= self.fault.at}
         return {asked.token for asked in self.asked if asked.token in there and asked.was_under_way(self.fault.at)}
 
     def affected(self) -> list[Asked]:

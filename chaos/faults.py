@@ -46,6 +46,7 @@ async def freeze(fleet: Fleet) -> Fault:
         fleet.responders[victim].signal(signal.SIGCONT)
 
     await _undo(fleet, fault, thaw, ABANDONED_WITHIN_S)
+    fleet.no_more()
     return fault
 
 
@@ -59,6 +60,9 @@ async def partition(fleet: Fleet) -> Fault:
     fault.note = wire.kind
     await asyncio.sleep(fleet.plan.outage_s)
     await _undo(fleet, fault, wire.heal, ABANDONED_AFTER_CUT_S)
+    # The load goes on: what the old connection still holds arrives seconds after the healing, among what is new.
+    await asyncio.sleep(fault.at + fleet.plan.outage_s + ABANDONED_AFTER_CUT_S - now())
+    fleet.no_more()
     return fault
 
 
@@ -182,7 +186,6 @@ async def _undo(fleet: Fleet, fault: Fault, undo: Callable[[], Awaitable[None]],
     fault.abandoned = len(abandoned)
     await holds_within(lambda: not _still_there(fleet, fault, abandoned), within_s, _LOOK_EVERY_S)
     fault.overdue = len(_still_there(fleet, fault, abandoned))
-    fleet.no_more()
 
 
 def _runs_of(fleet: Fleet, fault: Fault) -> list[Run]:

@@ -6,7 +6,6 @@ plan asks and stdin has ended, and exits when every request has ended.
 
 import asyncio
 import dataclasses
-import inspect
 import itertools
 import json
 import sys
@@ -15,7 +14,7 @@ from typing import Any
 
 from chaos.journal import ANSWERED, WRONG, Journal
 from chaos.plan import Plan, Planned
-from requester import Requester, RequesterError, RequesterSettings
+from requester import Reply, Requester, RequesterError, RequesterSettings
 
 
 def arguments(plan: Plan, journal: Path) -> list[str]:
@@ -43,7 +42,7 @@ async def main(plan: Plan, journal: Journal) -> None:
 async def _ask(requester: Requester, plan: Plan, planned: Planned, journal: Journal) -> None:
     journal.sent(planned.token)
     try:
-        reply = await requester.execute(planned.prompt, request_id=planned.token, **_options(plan))
+        reply = await (_submit if plan.is_durable else _execute)(requester, planned, _options(plan))
     except RequesterError as error:
         journal.ended(
             planned.token, code=error.code, executed=error.executed, responder=error.responder, error=str(error)
@@ -53,10 +52,16 @@ async def _ask(requester: Requester, plan: Plan, planned: Planned, journal: Jour
         journal.ended(planned.token, code=code, responder=reply.responder)
 
 
+async def _execute(requester: Requester, planned: Planned, options: dict[str, Any]) -> Reply:
+    return await requester.execute(planned.prompt, request_id=planned.token, **options)
+
+
+async def _submit(requester: Requester, planned: Planned, options: dict[str, Any]) -> Reply:
+    return await requester.result(await requester.submit(planned.prompt, ticket=planned.token, **options))
+
+
 def _options(plan: Plan) -> dict[str, Any]:
-    """Give what `execute` is told; a requester that knows no failover is told nothing of it, and its case fails."""
-    knows_failover = "failover" in inspect.signature(Requester.execute).parameters
-    return {"failover": plan.failover} if plan.failover and knows_failover else {}
+    return {"failover": plan.failover} if plan.failover else {}
 
 
 def _plan(text: str) -> Plan:

@@ -43,6 +43,7 @@ class Plan:
         long_s: How long a long run takes.
         outage_s: How long the fault lasts, where it ends.
         failover: What the requester is told to do with a started request whose responder is lost; None for its default.
+        is_durable: Whether the requests are submitted as durable work.
         pace: All durations are so many times as long, and the rate as many times lower: for a CLI that starts slowly.
         short_s: Bounds of the short runs' durations, in seconds.
         rate_per_s: Requests in each second.
@@ -56,6 +57,7 @@ class Plan:
     long_s: float = 4.5
     outage_s: float = 0.0
     failover: str | None = None
+    is_durable: bool = False
     pace: float = 1.0
     short_s: tuple[float, float] = (0.2, 1.5)
     # With three long ones beside them, 12.4 of 15 slots are busy.

@@ -11,6 +11,7 @@ from chaos.evidence import Evidence
 from chaos.trial import NoVerdict, Verdict
 
 _COLUMNS = ("case", "sent", "answered", "failed", "twice", "lost", "left", "gone", "told", "took", "verdict")
+_NOT_CARRIED_OUT = "not carried out"
 _CAPTION = (
     "twice: started twice; lost: nobody knows what became of them; left: processes of runs that should have ended; "
     "gone: when the last of them ended; told: when the last requester of a run that was hit had an answer or an error"
@@ -30,7 +31,7 @@ def table(outcomes: Sequence[Verdict | NoVerdict]) -> Table:
 def print_outcome(console: Console, outcome: Verdict | NoVerdict) -> None:
     """Print whether a case has shown what it must, and what it has not."""
     if isinstance(outcome, NoVerdict):
-        console.print(f"  {outcome.word}: {outcome.reason}", style="yellow", markup=False, highlight=False)
+        console.print(f"  {_NOT_CARRIED_OUT}: {outcome.reason}", style="red", markup=False, highlight=False)
         return
     note = f" ({outcome.evidence.fault.note})" if outcome.evidence.fault.note else ""
     console.print(f"  {_word(outcome)}{note}", markup=False, highlight=False)
@@ -42,7 +43,7 @@ def print_outcome(console: Console, outcome: Verdict | NoVerdict) -> None:
 def document(outcome: Verdict | NoVerdict) -> dict[str, Any]:
     """Give the numbers of a case, as they stand in the JSON file."""
     if isinstance(outcome, NoVerdict):
-        return {"case": outcome.case.name, "verdict": outcome.word, "how": outcome.reason}
+        return {"case": outcome.case.name, "verdict": _NOT_CARRIED_OUT, "how": outcome.reason}
     evidence, fault = outcome.evidence, outcome.evidence.fault
     return {
         "case": outcome.case.name,
@@ -72,7 +73,7 @@ def _reported_after_s(evidence: Evidence) -> float | None:
 def _cells(outcome: Verdict | NoVerdict) -> list[str]:
     found = document(outcome)
     if isinstance(outcome, NoVerdict):
-        return [found["case"], *("-" for _ in _COLUMNS[2:]), outcome.word]
+        return [found["case"], *("-" for _ in _COLUMNS[2:]), _NOT_CARRIED_OUT]
     failed = ", ".join(f"{code} {count}" for code, count in found["failed"].items()) or "0"
     times = (found[name] for name in ("gone_after_s", "reported_after_s"))
     return [

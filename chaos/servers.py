@@ -27,8 +27,9 @@ http: "{host}:{monitor}"
 max_payload: 8MB
 ping_interval: "5s"
 ping_max: 2
-{cluster}
+{more}
 """
+_JETSTREAM = 'jetstream {{ store_dir: "{folder}" }}'
 _CLUSTER = 'cluster {{ name: "chaos", listen: "127.0.0.1:{port}", routes: {routes} }}'
 
 
@@ -46,7 +47,7 @@ class Server:
         self.port, self._monitor, self.route_port = _free_ports(3)
         self._host = host
         self._folder = folder
-        self._cluster = ""
+        self._more = _JETSTREAM.format(folder=folder / name)
         self._stack = contextlib.AsyncExitStack()
         self._process: Started | None = None
 
@@ -56,17 +57,15 @@ class Server:
         return f"nats://{self._host}:{self.port}"
 
     def join(self, others: Sequence["Server"]) -> None:
-        """Make it a member of a cluster from its next start on."""
+        """Make it a member of a cluster, without JetStream, from its next start on."""
         routes = json.dumps([f"nats://{LOOPBACK}:{other.route_port}" for other in others])
-        self._cluster = _CLUSTER.format(port=self.route_port, routes=routes)
+        self._more = _CLUSTER.format(port=self.route_port, routes=routes)
 
     async def start(self) -> None:
         """Start it and wait until it takes connections."""
         path = self._folder / f"{self.name}.conf"
         path.write_text(
-            _CONFIG.format(
-                name=self.name, host=self._host, port=self.port, monitor=self._monitor, cluster=self._cluster
-            )
+            _CONFIG.format(name=self.name, host=self._host, port=self.port, monitor=self._monitor, more=self._more)
         )
         argv = [find_nats_server(), "-c", str(path)]
         log = self._folder / f"{self.name}.log"

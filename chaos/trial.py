@@ -65,12 +65,10 @@ class NoVerdict:
 
     Attributes:
         case: The case.
-        word: `not available`, where the product cannot do yet what it needs, or `not carried out`.
         reason: Why.
     """
 
     case: Case
-    word: str
     reason: str
 
 

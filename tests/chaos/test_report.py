@@ -39,10 +39,10 @@ def test_what_was_not_shown_is_named() -> None:
     assert document(verdict)["verdict"] == "failed"
 
 
-def test_a_case_that_cannot_be_is_no_failure_and_no_success() -> None:
+def test_a_case_that_was_not_carried_out_is_told() -> None:
     """It stands in the table and in the document, with its reason."""
     console = Console(width=140, record=True, file=io.StringIO())
-    missing = NoVerdict(CASE, "not available", "there is no Requester.submit")
+    missing = NoVerdict(CASE, "r1 did not get ready")
     console.print(table([missing]))
-    assert "not available" in console.export_text()
-    assert document(missing) == {"case": "kill", "verdict": "not available", "how": "there is no Requester.submit"}
+    assert "not carried out" in console.export_text()
+    assert document(missing) == {"case": "kill", "verdict": "not carried out", "how": "r1 did not get ready"}
