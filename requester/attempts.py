@@ -114,6 +114,7 @@ class Attempts:
         loop = asyncio.get_running_loop()
         started = loop.time()
         failed: RequesterError | None = None
+        ran: RequesterError | None = None
         unaccepted = 0
         for attempt in itertools.count(1):
             span.count_attempt(attempt)
@@ -124,6 +125,8 @@ class Attempts:
                 span.attempt_failed(attempt, error)
                 if failed is None or not _came_too_late(error, loop.time() >= wanted.deadline):
                     failed = error
+                if error.executed is not False:
+                    ran = error
                 unaccepted += isinstance(error, ResponderLostError) and error.responder is None
                 self._count(error)
                 pause_s = decide(
@@ -138,6 +141,9 @@ class Attempts:
                 if pause_s is not None:
                     await asyncio.sleep(pause_s)
                 if pause_s is None or loop.time() >= wanted.deadline:
+                    if ran is not None and failed.executed is False:
+                        # This attempt ran nothing, but one before it did, or may have.
+                        failed.executed = ran.executed
                     if isinstance(failed, UnavailableError | ResponderLostError):
                         failed.args = (f"{failed} ({_counted(attempt)} in {loop.time() - started:.1f} s)",)
                     raise failed from failed.__cause__
@@ -166,6 +172,8 @@ class Attempts:
                 output=wanted.output,
                 accepted_by=span.answered_by,
             )
+            if wanted.output is not None:
+                wanted.output.begin()
             success = _read(await self.way.attend(order), wanted.request, span)
         if wanted.output is not None:
             wanted.output.finish(success.result.encode())

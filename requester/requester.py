@@ -131,8 +131,9 @@ class Requester:
             failover: What to do when the responder is lost after it was told to start: `unstarted` raises
                 ResponderLostError; `always` asks another one, which may run the prompt a second time.
             on_output: Is given what the CLI prints while it prints it, whole lines, where `args` ask for
-                `--output-format stream-json`; all of it together is the reply's `raw`. An exception of its own ends
-                the run.
+                `--output-format stream-json`; all of it together is the reply's `raw`, unless `failover` has let the
+                prompt run a second time: then what the lost run printed comes first. An exception of its own ends the
+                run.
             idempotency_key: Names the work, 1 to 128 of `A-Z a-z 0-9 . _ : -`: a call with the key of an earlier one
                 joins its run or gets its kept result, instead of running again. None means that each call runs.
 

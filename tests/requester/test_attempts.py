@@ -11,6 +11,7 @@ from opentelemetry.trace import INVALID_SPAN
 from contract import ErrorCode, Failover
 from requester import (
     ApiError,
+    ArgumentRefusedError,
     NoRespondersError,
     NotConnectedError,
     OverloadedError,
@@ -20,17 +21,22 @@ from requester import (
 )
 from requester.attempts import Attempts, Patience, Wanted
 from requester.metrics import Metrics
+from requester.output import OutputFollower
 from requester.request import build_request
 from requester.retry import Backoff
 from requester.tracing import RequestSpan, Tracing
-from tests.requester.fakes import CANARY, SUBJECT, FakeWay, answer_well, failure, success
+from tests.requester.fakes import CANARY, DOCUMENT, SUBJECT, FakeWay, answer_well, failure, success
 
 Outcomes = Iterable[RequesterError | Callable[[dict[str, Any]], bytes]]
 REQUEST = build_request("2+2?", args=["--model", "sonnet"], cwd="repo", request_id="job-7")
 
 
 async def run(
-    way: FakeWay, timeout_s: float = 60.0, random: float = 0.0, failover: Failover = Failover.UNSTARTED
+    way: FakeWay,
+    timeout_s: float = 60.0,
+    random: float = 0.0,
+    failover: Failover = Failover.UNSTARTED,
+    output: OutputFollower | None = None,
 ) -> tuple[Any, int]:
     attempts = Attempts(
         way=way,
@@ -42,7 +48,7 @@ async def run(
         random=lambda: random,
     )
     deadline = asyncio.get_running_loop().time() + timeout_s
-    return await attempts.run(Wanted(REQUEST, deadline, failover), RequestSpan(INVALID_SPAN))
+    return await attempts.run(Wanted(REQUEST, deadline, failover, output), RequestSpan(INVALID_SPAN))
 
 
 def refuse(code: str, **more: Any) -> Callable[[dict[str, Any]], bytes]:
@@ -193,3 +199,28 @@ async def test_what_may_have_run_is_not_repeated() -> None:
     assert caught.value.executed
     again = FakeWay([ResponderLostError("m", executed=True), answer_well])
     assert (await run(again, failover=Failover.ALWAYS))[1] == 2
+
+
+async def test_what_an_earlier_attempt_ran_is_not_denied() -> None:
+    """When another attempt is allowed and runs nothing, the error still says that the one before it did."""
+    outcomes: Outcomes = [ResponderLostError("m", executed=True), refuse("argument_refused")]
+    with pytest.raises(ArgumentRefusedError) as caught:
+        await run(FakeWay(outcomes), failover=Failover.ALWAYS)
+    assert caught.value.executed
+    outcomes = [ResponderLostError("m", executed=True), *[NoRespondersError("m")] * 100]
+    with pytest.raises(RequesterError) as late:
+        await run(FakeWay(outcomes), timeout_s=0.05, random=0.9, failover=Failover.ALWAYS)
+    assert late.value.executed
+
+
+async def test_the_output_of_a_second_run() -> None:
+    """The output of a run that replaces a lost one is handed on from its beginning."""
+    printed: list[str] = []
+    output = OutputFollower(printed.append)
+
+    def print_and_be_lost(_request: dict[str, Any]) -> bytes:
+        output.take(0, b"first\nhal")
+        raise ResponderLostError("m", executed=True)
+
+    await run(FakeWay([print_and_be_lost, answer_well]), failover=Failover.ALWAYS, output=output)
+    assert printed == ["first\n", DOCUMENT]
