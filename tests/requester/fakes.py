@@ -175,6 +175,7 @@ class FakeConnection:
         self.is_reconnecting = False
         self.connected_url = None
         self.max_payload = 1_000_000
+        self.stats = {"reconnects": 0}
         self.last_error: Exception | None = None
         self.answer: Callable[[str, dict[str, Any]], bytes | None] = lambda _, request: answer_well(request)
         self.publishing: Callable[[], Awaitable[None]] | None = None
