@@ -230,6 +230,9 @@ class FakeConnection:
         if self._on_message is not None:
             await self._on_message(Msg(_client=self.as_client(), subject=subject, data=body, headers=headers))
 
+    async def flush(self) -> None:
+        raise AssertionError("a flush that is cut short kills nats-py's read loop, and this connection lives on")
+
     async def close(self) -> None:
         raise AssertionError("a given connection is not closed")
 
