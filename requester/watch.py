@@ -82,7 +82,6 @@ class Watch:
 
     def add(self, instance: str, beat_s: float, mailbox: Mailbox) -> None:
         """Watch an instance for an attempt."""
-        self._note_reconnect()
         now = asyncio.get_running_loop().time()
         if instance not in self._watched:
             self._watched[instance] = Watched(Pulse(_MISSED_BEATS * beat_s, _GONE_AFTER_S, now, self._settles_at))
