@@ -50,12 +50,14 @@ class Stage:
         line: Its connection.
         inbox: Its mailboxes.
         watch: The watch.
+        beats: How many there were, of all instances together.
     """
 
     def __init__(self) -> None:
         self.line = FakeLine()
         self.inbox = Inbox()
         self.watch = Watch(self.line, self.inbox)
+        self.beats = 0
         self._attempts = ExitStack()
 
     def attempt(self, *instances: str) -> tuple[Mailbox, Attending]:
@@ -63,7 +65,7 @@ class Stage:
         mailbox = self._attempts.enter_context(self.inbox.open(SUBJECT))
         attending = self._attempts.enter_context(self.watch.attending(mailbox))
         for instance in instances:
-            attending.at(instance, BEAT_S)
+            attending.at(instance, BEAT_S, self.beats)
         return mailbox, attending
 
     def end(self) -> None:
@@ -73,7 +75,8 @@ class Stage:
     def beat(self, instance: str, *mailboxes: Mailbox, more: str = "") -> None:
         """Let a beat arrive that lists attempts."""
         listed = "\n".join([*(mailbox.token for mailbox in mailboxes), *([more] if more else [])])
-        frame = Frame(FrameKind.BEAT, instance=instance, body=listed.encode())
+        self.beats += 1
+        frame = Frame(FrameKind.BEAT, instance=instance, beat=self.beats, body=listed.encode())
         self.watch.hear(instance)
         self.watch.take(instance, RawReply(frame.headers(), frame.payload))
 
@@ -240,6 +243,22 @@ async def test_a_beat_that_does_not_list_an_attempt() -> None:
 
 
 @virtual_time
+async def test_a_beat_from_before_an_attempt() -> None:
+    """A beat says nothing of an attempt that was accepted after it; one without a number says nothing of any."""
+    stage = Stage()
+    stage.beats = 7
+    mailbox, attending = stage.attempt(A)
+    for number in (None, 6, 7):
+        frame = Frame(FrameKind.BEAT, instance=A, beat=number)
+        stage.watch.take(A, RawReply(frame.headers(), frame.payload))
+    assert not await heard(mailbox)
+    attending.at(A, BEAT_S, 8)
+    stage.beat(A)
+    assert await heard(mailbox) == [InstanceTrouble(A, is_lost=True)]
+    stage.end()
+
+
+@virtual_time
 async def test_an_attempt_that_was_taken_over() -> None:
     """An attempt that has gone elsewhere is missed by nobody where it was."""
     stage = Stage()
@@ -364,7 +383,7 @@ async def test_an_instance_that_is_new_after_a_reconnect() -> None:
     mailbox, _ = stage.attempt(B)
     stage.watch.take(B, NO_RESPONDERS)
     assert not await heard(mailbox)
-    await advance(SETTLE_S - 1)
+    await advance(SETTLE_S)
     stage.watch.take(B, NO_RESPONDERS)
     assert await heard(mailbox)
     stage.end()
