@@ -120,6 +120,11 @@ class Link:
         return self.client.is_connected
 
     @property
+    def renewals(self) -> int:
+        """How often it was lost and made again."""
+        return self.client.stats["reconnects"]
+
+    @property
     def max_payload(self) -> int:
         """The largest message the server takes, headers and payload, in bytes."""
         return self.client.max_payload
@@ -329,7 +334,7 @@ class Link:
         self._drop_unsent()
 
     async def _on_reconnected(self) -> None:
-        self.watch.reconnect()
+        self.watch.note_renewal()
         self.settle(None)
 
     async def _on_closed(self) -> None:

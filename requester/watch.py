@@ -26,7 +26,11 @@ class Line(Protocol):
 
     @property
     def is_up(self) -> bool:
-        """Whether it is connected, and hears; one that is deaf is being renewed."""
+        """Whether it is connected."""
+
+    @property
+    def renewals(self) -> int:
+        """How often it was lost and made again."""
 
     def send_soon(self, frame: Frame, instance: str, token: str) -> None:
         """Send a frame to an instance; what NATS says of it comes back under the token. It need not arrive."""
@@ -62,6 +66,7 @@ class Watch:
         self._watched: dict[str, Watched] = {}
         self._task: asyncio.Task[None] | None = None
         self._settles_at = 0.0
+        self._renewals = line.renewals
 
     def __repr__(self) -> str:
         return f"<Watch {', '.join(f'{name}: {one.pulse.verdict}' for name, one in self._watched.items())}>"
@@ -78,6 +83,9 @@ class Watch:
     def add(self, instance: str, beat_s: float, since: int, mailbox: Mailbox) -> None:
         """Watch an instance for an attempt that later beats than one must list."""
         now = asyncio.get_running_loop().time()
+        if not self._watched:
+            # What was renewed while nothing was watched says nothing of an instance that has just been heard.
+            self._renewals = self._line.renewals
         if instance not in self._watched:
             self._watched[instance] = Watched(Pulse(_MISSED_BEATS * beat_s, _GONE_AFTER_S, now, self._settles_at))
         self._watched[instance].mailboxes[mailbox] = since
@@ -97,8 +105,11 @@ class Watch:
         if instance in self._watched:
             self._watched[instance].pulse.hear()
 
-    def reconnect(self) -> None:
-        """Note that the connection was renewed."""
+    def note_renewal(self) -> None:
+        """Look whether the connection was renewed; one that is somebody else's does not tell us."""
+        if self._line.renewals == self._renewals:
+            return
+        self._renewals = self._line.renewals
         now = asyncio.get_running_loop().time()
         self._settles_at = now + SETTLE_S
         for watched in self._watched.values():
@@ -107,6 +118,7 @@ class Watch:
     def take(self, token: str, reply: RawReply) -> None:
         """Take a message that is in no attempt's mailbox: a beat, a 503 to a probe, or a frame nobody awaits."""
         if is_no_responders(reply.headers, reply.data):
+            self.note_renewal()
             if token in self._watched:
                 self._watched[token].pulse.refuse(asyncio.get_running_loop().time())
                 self._tell(token)
@@ -134,6 +146,7 @@ class Watch:
             await asyncio.sleep(_PROBE_AGAIN_S if is_in_doubt else PROBE_INTERVAL_S)
             if not self._line.is_up:
                 continue
+            self.note_renewal()
             for instance, watched in list(self._watched.items()):
                 watched.pulse.look(loop.time(), 2 * PROBE_INTERVAL_S)
                 self._tell(instance)
