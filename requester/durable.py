@@ -103,9 +103,14 @@ class Durable:
         """
         ticket = request.id or ""
         deadline = _now() + SUBMIT_TIMEOUT_S
-        if await self._is_waiting(request, ticket, failover, deadline):
+        if await self._is_undone(request, ticket, failover, deadline):
             queue = WorkQueue(self.subjects.jobs_stream, self.subjects.jobs, "")
-            await self._call(queue.add(request.to_bytes(), ticket, headers), deadline)
+            try:
+                await self._call(queue.add(request.to_bytes(), ticket, headers), deadline)
+            except (NotConnectedError, RecordsUnavailableError, NoRespondersError) as error:
+                # An answer may have been lost: then it is there, and will be done.
+                error.executed = None
+                raise
 
     async def result(self, ticket: str, deadline: float) -> Reply:
         """Wait for the result of durable work.
@@ -129,7 +134,8 @@ class Durable:
                 return await self._reply(key, record, deadline, began_at)
             pause_s = min(max((_now() - began_at) * _PAUSE_SHARE, _PAUSE_FIRST_S), _PAUSE_MAX_S)
             if _now() + pause_s >= deadline:
-                has_started = record.state is RunState.RUNNING
+                # What waits is going to be started, whoever waits for it.
+                has_started = True if record.state is RunState.RUNNING else None
                 raise ExecuteTimeoutError(f"no result yet: {record.state}", executed=has_started, request_id=ticket)
             await asyncio.sleep(pause_s)
 
@@ -150,8 +156,12 @@ class Durable:
         listed = [_ticket(record) for record in records if record is not None and record.ticket is not None]
         return sorted(listed, key=lambda ticket: ticket.submitted_at)
 
-    async def _is_waiting(self, request: ExecuteRequest, ticket: str, failover: Failover, deadline: float) -> bool:
-        """Write the record of new work; say whether it waits for a responder."""
+    async def _is_undone(self, request: ExecuteRequest, ticket: str, failover: Failover, deadline: float) -> bool:
+        """Write the record of new work; say whether it has no result yet.
+
+        Also what runs has to be in the queue: a direct request with the ticket as its key may be what runs it, and
+        leaves nothing behind when it is cancelled.
+        """
         key, mark = record_key(ticket), fingerprint(request)
         queued = RunRecord(
             state=RunState.QUEUED,
@@ -166,7 +176,7 @@ class Durable:
             if record is not None:
                 if record.fingerprint != mark:
                     raise InvalidRequestError("request refused: the ticket was used for another request")
-                return record.state is RunState.QUEUED
+                return not record.is_over
             try:
                 await self._call(self.bucket.put(key, queued.to_bytes(), revision), deadline)
             except _ConflictError:

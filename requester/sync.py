@@ -34,8 +34,10 @@ class LoopThread:
 
         Raises:
             NotConnectedError: The loop was closed meanwhile.
+            RuntimeError: It is called in the loop's own thread, which would wait for itself.
         """
         try:
+            self._refuse_itself()
             with self._lock:
                 future = asyncio.run_coroutine_threadsafe(coroutine, self._started().loop)
         except BaseException:
@@ -50,7 +52,12 @@ class LoopThread:
             raise
 
     def close(self) -> None:
-        """End the loop, and what still runs in it; the next `run` starts another."""
+        """End the loop, and what still runs in it; the next `run` starts another.
+
+        Raises:
+            RuntimeError: It is called in the loop's own thread, which would wait for itself.
+        """
+        self._refuse_itself()
         with self._lock:
             if self._serving is None:
                 return
@@ -63,6 +70,12 @@ class LoopThread:
         """Leave the thread to the parent: a forked child has only a copy of its state, and no such thread."""
         self._lock = threading.Lock()
         self._serving = None
+
+    def _refuse_itself(self) -> None:
+        serving = self._serving
+        has_started = serving is not None and serving.done() and not serving.exception()
+        if serving and has_started and serving.result().thread is threading.current_thread():
+            raise RuntimeError("the requester's own thread cannot wait for itself: ask from another one")
 
     def _started(self) -> _Serving:
         if self._serving is None:
@@ -112,8 +125,8 @@ def execute_sync(  # noqa: PLR0913 # as in Requester.execute
     """Run the CLI once and wait for its answer, from any thread, also one whose own event loop runs (it blocks it).
 
     All threads of a process share one connection; a forked child makes its own. An exception that interrupts the wait
-    (KeyboardInterrupt, a Celery time limit) cancels the request. `on_output` is called in the requester's own thread.
-    For arguments and errors see `Requester.execute`.
+    (KeyboardInterrupt, a Celery time limit) cancels the request. `on_output` is called in the requester's own thread,
+    from which nothing can be asked with this function. For arguments and errors see `Requester.execute`.
 
     Raises:
         RequesterError: Why there is no answer.

@@ -69,25 +69,36 @@ class Claims:
                 "lost": before.lost + (before.state is RunState.RUNNING),
             }
         )
-        try:
-            claim = Claim(key, record, await self.records.write(key, record, entry.revision))
-        except RevisionError:
-            return None
+        # Before it is written: whoever reads it here before we hear of the writing must not take it for abandoned.
         self._runs.add(run)
-        return claim
+        try:
+            return Claim(key, record, await self.records.write(key, record, entry.revision))
+        except RevisionError:
+            self._runs.discard(run)
+            return None
+        except BaseException:
+            self._runs.discard(run)
+            raise
 
     async def keep(self, claim: Claim, reply: ExecuteReply) -> None:
         """Keep the reply of a claimed run, which ends the claim.
 
         Raises:
-            RecordsError: It could not be kept.
+            RevisionError: The claim was taken over.
+            RecordsError: It could not be kept now; the claim stands until it is, or until `abandon`.
         """
         state = RunState.DONE if reply.success else RunState.FAILED
         record = claim.record.model_copy(update={"state": state})
         try:
             await self.records.keep(claim.key, record, reply.to_bytes(), claim.revision)
-        finally:
-            self._runs.discard(claim.record.run or "")
+        except RevisionError:
+            self.abandon(claim)
+            raise
+        self.abandon(claim)
+
+    def abandon(self, claim: Claim) -> None:
+        """Hold a claim no more, whatever is written; a repeat here runs again."""
+        self._runs.discard(claim.record.run or "")
 
     async def release(self, claim: Claim) -> None:
         """Give a claim up, so that a repeat runs again; durable work waits for a responder again."""
@@ -99,7 +110,7 @@ class Claims:
         except RecordsError as error:
             _log.error("a claim could not be given up, it ends with its deadline: %s", error)
         finally:
-            self._runs.discard(claim.record.run or "")
+            self.abandon(claim)
 
     async def is_free(self, record: RunRecord | None) -> bool:
         """Say whether nobody has run, or runs any more, what a record is about."""

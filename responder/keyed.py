@@ -169,6 +169,7 @@ class Keyed:
         try:
             await self.claims.keep(claim, reply)
         except RecordsError as error:
+            self.claims.abandon(claim)
             _log.error("a result could not be kept for a repeat of its request: %s", error)
 
     async def _joined(self, job: Job, key: str) -> Entry:

@@ -174,6 +174,7 @@ class FakeConnection:
         self.is_connected = True
         self.is_reconnecting = False
         self.connected_url = None
+        self.stats = {"reconnects": 0}
         self.max_payload = 1_000_000
         self.stats = {"reconnects": 0}
         self.last_error: Exception | None = None

@@ -16,6 +16,7 @@ from contract import (
     ExecuteFailure,
     ExecuteSuccess,
     Failover,
+    KeptReply,
     RunRecord,
     RunState,
     Subjects,
@@ -110,8 +111,9 @@ async def test_a_result_that_comes_while_it_is_awaited(requester: Requester, cli
     """Who waits gets the result when it is there."""
     await requester.submit("2+2?", ticket="t1")
     waiting = asyncio.create_task(requester.result("t1", timeout=10))
-    with pytest.raises(ExecuteTimeoutError):
+    with pytest.raises(ExecuteTimeoutError) as raised:
         await requester.result("t1", timeout=0.1)
+    assert raised.value.executed is None
     await keep(client, "t1", success("t1"))
     assert (await waiting).text == "four"
 
@@ -203,12 +205,37 @@ async def test_it_is_asked_until_it_answers() -> None:
     assert asked == ["$JS"] * 3 + ["$KV"] * 2 + ["jobs"] * 2
 
 
-async def test_what_has_begun_is_not_put_into_the_queue_again() -> None:
-    """Submitting a ticket whose work runs or is done is one question."""
+KEPT = KeptReply(parts=0, size=0, digest="")
+
+
+@pytest.mark.parametrize(
+    ("state", "reply", "asked"),
+    [
+        (RunState.QUEUED, None, ["$JS", "jobs"]),
+        (RunState.RUNNING, None, ["$JS", "jobs"]),
+        (RunState.DONE, KEPT, ["$JS"]),
+        (RunState.FAILED, KEPT, ["$JS"]),
+    ],
+)
+async def test_what_is_put_into_the_queue(state: RunState, reply: KeptReply | None, asked: list[str]) -> None:
+    """Submitting puts work into the queue unless it has its result: a direct request that runs it may be cancelled."""
     request = build_request("p", args=None, cwd=None, request_id="t1", idempotency_key="t1")
-    begun = RunRecord(state=RunState.RUNNING, fingerprint=fingerprint(request)).to_bytes()
-    message = {"message": {"seq": 1, "data": base64.b64encode(begun).decode()}}
-    assert await submit_over(json.dumps(message).encode()) == ["$JS"]
+    record = RunRecord(state=state, fingerprint=fingerprint(request), reply=reply)
+    message = {"message": {"seq": 1, "data": base64.b64encode(record.to_bytes()).decode()}}
+    assert await submit_over(json.dumps(message).encode(), *[STORED for _ in asked[1:]]) == asked
+
+
+@pytest.mark.parametrize(
+    ("answers", "executed"), [([REFUSED], False), ([NO_MESSAGE, REFUSED], False), ([NO_MESSAGE, STORED, REFUSED], None)]
+)
+async def test_what_may_be_in_the_queue_is_not_denied(
+    answers: list[bytes],
+    executed: bool | None,  # a value, no switch
+) -> None:
+    """Work of which nobody knows whether it was stored is not said to be never run."""
+    with pytest.raises(RecordsUnavailableError) as raised:
+        await submit_over(*answers)
+    assert raised.value.executed is executed
 
 
 async def test_two_that_submit_one_ticket() -> None:

@@ -11,6 +11,7 @@ from requester import (
     NotPermittedError,
     OverloadedError,
     RequesterError,
+    ResponderLostError,
     ResponderStoppedError,
     StoppingError,
 )
@@ -64,3 +65,10 @@ def test_no_attempt_begins_after_the_deadline() -> None:
     assert pause(OverloadedError("m", retry_after_s=1.0), remaining_s=1.0, random=0.0) is None
     assert pause(OverloadedError("m", retry_after_s=1.0), remaining_s=1.01, random=0.0) == 1.0
     assert pause(NoRespondersError("m"), remaining_s=-1.0, random=0.0) is None
+
+
+@pytest.mark.parametrize("error", [StoppingError("m"), ResponderLostError("m", executed=False)])
+def test_what_is_let_go_again_and_again(error: RequesterError) -> None:
+    """What moves does so without a pause, but not for ever: it would go round as fast as the wire allows."""
+    assert [pause(error, attempt) for attempt in range(7, 12)] == [0, 0, 0.05, 0.1, 0.2]
+    assert pause(error, attempt=100_000) == 1.0

@@ -167,3 +167,23 @@ async def test_a_timeout(nats_url: str, responder: FakeResponder, monkeypatch: p
     responder.answer = lambda _: None
     with pytest.raises(ExecuteTimeoutError):
         await asyncio.to_thread(execute_sync, "2+2?")
+
+
+@pytest.mark.parametrize("call", ["execute_sync('again')", "close_default_sync()"])
+async def test_a_call_out_of_its_own_thread(nats_url: str, responder: FakeResponder, call: str) -> None:
+    """Whoever asks in the requester's own thread, as a listener does, is refused instead of waiting for itself."""
+    script = f"""
+        from requester import close_default_sync, execute_sync
+        from requester.sync import _THREAD
+        async def listen():
+            {call}
+        try:
+            _THREAD.run(listen())
+        except RuntimeError as error:
+            print(error)
+        print(execute_sync("2+2?", timeout=10).text)
+    """
+    outcome = await run_script(script, NATS_URL=nats_url)
+    refused = "the requester's own thread cannot wait for itself: ask from another one"
+    assert (outcome.status, outcome.stdout, outcome.stderr) == (0, f"{refused}\nfour\n", "")
+    assert len(responder.seen) == 1

@@ -281,3 +281,19 @@ async def test_messages_are_taken_one_by_one_with_free_slots(runner: Runner, tmp
     await work.arrive(message(reply="$JS.API.STREAM.DELETE.ORDERS"))
     assert postbox.said[before:] == [give_back(0)]
     await work.wait_until_done()
+
+
+async def test_a_result_that_cannot_be_stored_yet_is_not_given_up(runner: Runner, tmp_path: Path) -> None:
+    """A message that comes again while its result waits to be stored is given back: the result is not lost to it."""
+    work = durable(tmp_path, runner, f"echo >>{tmp_path}/runs; answer four")
+    await written(work, QUEUED)
+    records = work.claims.records
+    assert isinstance(records, Records)
+    records.failures = 10**9
+    first = asyncio.create_task(acknowledged(work, message()))
+    await wait_until(lambda: records.failures < 10**9, "the result could not be stored")
+    assert await acknowledged(work, message()) == LATER
+    records.failures = 0
+    assert await first == DONE
+    assert (await record_of(work)).state is RunState.DONE
+    assert (tmp_path / "runs").read_text() == "\n"

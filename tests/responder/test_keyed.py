@@ -247,3 +247,26 @@ async def test_without_a_key_each_runs() -> None:
     for end in runs.ends:
         end.set_result(success())
     assert all(reply.kept is None for reply in await asyncio.gather(*asked))
+
+
+async def test_a_claim_is_known_while_it_is_written() -> None:
+    """What was just claimed here is nobody else's, also before the answer to the writing has come."""
+
+    class Slow(Shared):
+        async def write(self, key: str, record: RunRecord | None, revision: int) -> int:
+            revision = await super().write(key, record, revision)
+            written.set()
+            await answered.wait()
+            return revision
+
+    written, answered = asyncio.Event(), asyncio.Event()
+    claims = Claims(Slow(60), "I1")
+    taking = asyncio.create_task(claims.take("k", "f", 10, Entry(0, None)))
+    await written.wait()
+    entry = await claims.records.read("k")
+    assert not await claims.is_free(entry.record)
+    answered.set()
+    assert await taking is not None
+    taking = asyncio.create_task(claims.take("k", "f", 10, Entry(0, None)))
+    assert await taking is None
+    assert len(claims._runs) == 1
