@@ -1,9 +1,9 @@
 """The command `claude-requester`: execute, submit, result, tickets; what is asked for on stdout, all else on stderr."""
 
 import asyncio
+import contextlib
 import sys
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -11,8 +11,10 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from typer.core import TyperGroup
 
+from contract import Failover
 from requester import exit_codes
 from requester.errors import RequesterError, one_line
+from requester.output import streaming_args
 from requester.reply import Reply
 from requester.requester import Requester
 from requester.settings import RequesterSettings, SettingsError, environment
@@ -68,6 +70,16 @@ def execute(  # noqa: PLR0913 # one parameter for each option
     idempotency_key: Annotated[
         str | None, typer.Option(metavar="KEY", help="Join the run with this key, or get its result, if there is one.")
     ] = None,
+    failover: Annotated[
+        Failover,
+        typer.Option(
+            help="When its responder is lost after it has started: unstarted (fail), or always (run it again)."
+        ),
+    ] = Failover.UNSTARTED,
+    stream: Annotated[
+        bool,
+        typer.Option("--stream", help="Print what the CLI prints as it prints it; stream-json unless --arg differs."),
+    ] = False,
     nats_url: NatsUrl = None,
     subject_prefix: Prefix = None,
     verbose: Verbose = False,
@@ -77,13 +89,15 @@ def execute(  # noqa: PLR0913 # one parameter for each option
         settings = _settings(nats_url, subject_prefix)
         options: dict[str, Any] = {
             "timeout": timeout,
-            "args": arg or None,
+            "args": streaming_args(arg) if stream else arg or None,
             "cwd": cwd,
             "idempotency_key": idempotency_key,
+            "failover": failover,
+            "on_output": _write if stream else None,
         }
         question = _read_prompt(prompt)
-        reply = _ask(settings, lambda requester: requester.execute(question, **options))
-    _show(reply, json=json, verbose=verbose)
+        reply = _ask(settings, lambda requester: requester.execute(question, **options), is_quiet=stream)
+    _show(reply, json=json, verbose=verbose, is_printed=stream)
 
 
 @app.command()
@@ -94,8 +108,8 @@ def submit(  # noqa: PLR0913 # one parameter for each option
     cwd: Cwd = None,
     arg: Arg = None,
     failover: Annotated[
-        str, typer.Option(help="Once its responder was lost: unstarted (a failure if it had started), or always.")
-    ] = "unstarted",
+        Failover, typer.Option(help="Once its responder was lost: unstarted (a failure if it had started), or always.")
+    ] = Failover.UNSTARTED,
     ticket: Annotated[str | None, typer.Option(help="Name it yourself; the same one again is harmless.")] = None,
     nats_url: NatsUrl = None,
     subject_prefix: Prefix = None,
@@ -139,17 +153,18 @@ def _settings(nats_url: str | None, subject_prefix: str | None) -> RequesterSett
     return RequesterSettings(**{name: value for name, value in overrides.items() if value is not None})
 
 
-def _ask(settings: RequesterSettings, question: Callable[[Requester], Awaitable[T]]) -> T:
+def _ask(settings: RequesterSettings, question: Callable[[Requester], Awaitable[T]], *, is_quiet: bool = False) -> T:
     async def ask() -> T:
         with Tracing().command(NAME):
             async with Requester(settings) as requester:
                 return await question(requester)
 
-    with _telemetry(), _spinner():
+    # A spinner would stand in the middle of what is printed meanwhile.
+    with _telemetry(), contextlib.nullcontext() if is_quiet else _spinner():
         return asyncio.run(ask())
 
 
-@contextmanager
+@contextlib.contextmanager
 def _failures() -> Iterator[None]:
     """Turn what can go wrong into one line and an exit code."""
     try:
@@ -162,8 +177,11 @@ def _failures() -> Iterator[None]:
         raise typer.Exit(exit_codes.INTERRUPTED) from None
 
 
-def _show(reply: Reply, *, json: bool, verbose: bool) -> None:
-    _print(reply.raw if json else reply.text)
+def _show(reply: Reply, *, json: bool, verbose: bool, is_printed: bool = False) -> None:
+    if not is_printed:
+        _print(reply.raw if json else reply.text)
+    elif not reply.raw.endswith("\n"):
+        _write("\n")
     if verbose:
         sys.stderr.write(f"{_summary(reply)}\n")
 
@@ -179,7 +197,7 @@ def _read_prompt(argument: str | None) -> str:
         raise _failed("the prompt on stdin is not UTF-8", exit_codes.USAGE) from None
 
 
-@contextmanager
+@contextlib.contextmanager
 def _spinner() -> Iterator[None]:
     if not sys.stderr.isatty():
         yield
@@ -190,7 +208,7 @@ def _spinner() -> Iterator[None]:
         yield
 
 
-@contextmanager
+@contextlib.contextmanager
 def _telemetry() -> Iterator[None]:
     # Only a program exports: the library is silent unless its host has set up OpenTelemetry.
     flush = configure(NAME, environ=environment())
@@ -201,9 +219,11 @@ def _telemetry() -> Iterator[None]:
 
 
 def _print(answer: str) -> None:
-    sys.stdout.buffer.write(answer.encode(errors="replace"))
-    if not answer.endswith("\n"):
-        sys.stdout.buffer.write(b"\n")
+    _write(answer if answer.endswith("\n") else f"{answer}\n")
+
+
+def _write(text: str) -> None:
+    sys.stdout.buffer.write(text.encode(errors="replace"))
     sys.stdout.buffer.flush()
 
 

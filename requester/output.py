@@ -1,6 +1,18 @@
 """What the CLI prints, handed on as it comes; each byte once and in order, whatever is lost on the way."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+from requester.reply import output_format
+
+
+def streaming_args(args: Sequence[str] | None) -> list[str]:
+    """Give arguments with which the CLI prints each event when it happens, unless they name another format."""
+    given = list(args or ())
+    if not any(arg.partition("=")[0] == "--output-format" for arg in given):
+        given += ["--output-format", "stream-json"]
+    if output_format(given) == "stream-json" and "--verbose" not in given:
+        given.append("--verbose")  # without it the CLI refuses the format
+    return given
 
 
 class OutputFollower:

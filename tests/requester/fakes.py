@@ -9,7 +9,17 @@ from typing import Any, Self, cast
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from contract import CODE_FACTS, ErrorCode, ExecuteFailure, ExecuteSuccess, Frame, HealthReply, read_frame
+from contract import (
+    CODE_FACTS,
+    ErrorCode,
+    ExecuteFailure,
+    ExecuteSuccess,
+    Frame,
+    FrameKind,
+    HealthReply,
+    new_ulid,
+    read_frame,
+)
 from contract.frames import HEADER_FRAME
 from requester import RequesterError
 from requester.attended import Order
@@ -88,6 +98,36 @@ class FakeResponder:
         self.seen.append(message)
         if self.health is not None:
             await self.client.publish(message.reply, self.health)
+
+
+class FakeInstance:
+    """An instance that hears frames on a raw connection, and says what a test tells it to say of one attempt.
+
+    Attributes:
+        told: The kinds of frames that it was told.
+    """
+
+    def __init__(self, client: Client, attempt: str) -> None:
+        self._client = client
+        self._attempt = attempt
+        self._name = new_ulid()
+        self.told: list[str] = []
+
+    @classmethod
+    async def start(cls, client: Client, attempt: str) -> Self:
+        """Listen until the connection is closed, and be sure that the server knows."""
+        made = cls(client, attempt)
+        await client.subscribe(f"claude.cli.instance.{made._name}", cb=made._on_frame)
+        await settle(client)
+        return made
+
+    async def say(self, kind: FrameKind, **more: Any) -> None:
+        """Send a frame to the requester."""
+        frame = Frame(kind, instance=self._name, **more)
+        await self._client.publish(self._attempt, frame.payload, headers=frame.headers())
+
+    async def _on_frame(self, message: Msg) -> None:
+        self.told.append((message.headers or {})[HEADER_FRAME])
 
 
 async def settle(client: Client) -> None:

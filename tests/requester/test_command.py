@@ -7,18 +7,20 @@ import pty
 import signal
 from typing import Any
 
+import nats
 import pytest
+from nats.aio.client import Client
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from typer.testing import CliRunner, Result
 
 import requester
-from contract import ErrorCode
+from contract import ErrorCode, FrameKind
 from requester import RequesterError, exit_codes
 from requester.command import app
 from requester.errors import ERRORS
 from tests.requester import programs
-from tests.requester.fakes import CANARY, DOCUMENT, FakeResponder, failure, success
+from tests.requester.fakes import CANARY, DOCUMENT, FakeInstance, FakeResponder, failure, success
 from tests.support.conditions import wait_until
 
 
@@ -82,6 +84,56 @@ async def test_what_utf8_cannot_carry(command: Any, responder: FakeResponder) ->
     assert (result.exit_code, result.stdout) == (0, "cut ?\n")
 
 
+async def test_a_stream(client: Client, nats_url: str, responder: FakeResponder) -> None:
+    """With --stream each line is printed when the CLI has printed it, and nothing of it again at the end."""
+    responder.answer = lambda _: None
+    environ = {"NATS_URL": nats_url}
+    process = await programs.start(*programs.STRICT, "-m", "requester", "--stream", "2+2?", environ=environ)
+    assert process.stdout is not None
+    try:
+        await wait_until(lambda: len(responder.seen) == 1, "the request arrives")
+        instance = await FakeInstance.start(client, responder.seen[0].reply)
+        await instance.say(FrameKind.READY, responder="r1", beat_ms=60_000)
+        await wait_until(lambda: FrameKind.GO in instance.told, "it is told to start")
+        await instance.say(FrameKind.OUTPUT, offset=0, body=b'{"type":"system"}\n')
+        async with asyncio.timeout(10):
+            assert await process.stdout.readline() == b'{"type":"system"}\n'
+    except BaseException:
+        process.kill()
+        raise
+    finishing = asyncio.create_task(programs.finish(process))
+    reply = success(responder.requests[0]["id"], f'{{"type":"system"}}\n{DOCUMENT}')
+    await instance.say(FrameKind.RESULT, body=reply.to_bytes())
+    outcome = await finishing
+    assert (outcome.status, outcome.stdout, outcome.stderr) == (0, DOCUMENT, "")
+    assert responder.requests[0]["args"] == ["--output-format", "stream-json", "--verbose"]
+
+
+@pytest.mark.parametrize("printed", ["four", "four\n"])
+async def test_a_stream_of_text(command: Any, responder: FakeResponder, printed: str) -> None:
+    """A format that the caller names is kept; what comes all at once is printed once, as a whole line."""
+    responder.answer = lambda request: success(request["id"], printed).to_bytes()
+    result = await command("2+2?", "--stream", "--arg=--output-format=text")
+    assert (result.exit_code, result.stdout) == (0, "four\n")
+    assert responder.requests[0]["args"] == ["--output-format=text"]
+
+
+@pytest.mark.parametrize(("failover", "expected", "requests"), [("unstarted", 11, 1), ("always", 0, 2)])
+async def test_a_lost_responder(
+    command: Any, nats_url: str, responder: FakeResponder, failover: str, expected: int, requests: int
+) -> None:
+    """A responder that is lost after it has started is an error, unless the caller allows a second run."""
+    responder.answer = lambda request: None if len(responder.seen) == 1 else success(request["id"]).to_bytes()
+    asking = asyncio.create_task(command("2+2?", "--failover", failover, "--timeout", "20"))
+    await wait_until(lambda: len(responder.seen) == 1, "the request arrives")
+    async with await nats.connect(nats_url) as of_its_own:
+        instance = await FakeInstance.start(of_its_own, responder.seen[0].reply)
+        await instance.say(FrameKind.READY, responder="r1", beat_ms=60_000)
+        await wait_until(lambda: FrameKind.GO in instance.told, "it is told to start")
+    result = await asking
+    assert (result.exit_code, len(responder.requests)) == (expected, requests)
+
+
 async def test_a_summary_when_asked(command: Any, responder: FakeResponder) -> None:
     """With --verbose one line on stderr says who, how long and how much."""
     result = await command("2+2?", "--verbose")
@@ -135,6 +187,7 @@ async def test_unavailable(command: Any) -> None:
     [
         (["2+2?", "--timeout", "soon"], None, 2),
         (["2+2?", "--frobnicate"], None, 2),
+        (["2+2?", "--failover", "sometimes"], None, 2),
         (["2+2?", "--nats-url", f"nats://u:{CANARY}@h:x"], None, 2),
         (["-"], b"\xff" + CANARY.encode(), 2),
         (["2+2?", "--timeout", "0"], None, 3),

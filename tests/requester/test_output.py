@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from requester.output import OutputFollower
+from requester.output import OutputFollower, streaming_args
 
 PRINTED = '{"a": "ä"}\n{"b": "🙂"}\nrest'.encode()
 
@@ -102,3 +102,19 @@ def test_whatever_is_lost(printed: str, pieces: list[tuple[int, int]]) -> None:
     assert all(text.endswith("\n") for text in handed)
     follower.finish(body)
     assert "".join(handed) == printed
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (None, ["--output-format", "stream-json", "--verbose"]),
+        (["--model", "opus"], ["--model", "opus", "--output-format", "stream-json", "--verbose"]),
+        (["--verbose"], ["--verbose", "--output-format", "stream-json"]),
+        (["--output-format=stream-json"], ["--output-format=stream-json", "--verbose"]),
+        (["--output-format", "json"], ["--output-format", "json"]),
+        (["--output-format=text"], ["--output-format=text"]),
+    ],
+)
+def test_the_arguments_of_a_stream(given: list[str] | None, expected: list[str]) -> None:
+    """What the CLI needs to print events is added once, unless another format is named."""
+    assert streaming_args(given) == expected
