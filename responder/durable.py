@@ -99,7 +99,8 @@ class Durable:
         self._taking = asyncio.create_task(self._take_all())
 
     async def _take_all(self) -> None:
-        while True:
+        # nats-py may swallow the cancellation by which this ends.
+        while not self._is_stopping:
             await self.service.slots.wait_until_free()
             incoming = await self._take()
             if incoming is None:

@@ -146,7 +146,15 @@ class Service:
         with slot:
             wait_s = now() - arrived_at
             await caller.claim()
-            return await self.keyed.run(job, lambda: self._execute(job, caller, wait_s, progress))
+            return await self.keyed.run(job, lambda: self._start(job, caller, wait_s, progress))
+
+    async def _start(self, job: Job, caller: Caller, wait_s: float, progress: Progress) -> ExecuteReply:
+        """Execute it, if it is not too late: claiming an idempotency key may have taken its time."""
+        if caller.audience.cancelled is not None and caller.audience.cancelled.done():
+            raise CallerGoneError
+        if asyncio.get_running_loop().time() >= job.deadline:
+            raise WaitedTooLongError
+        return await self._execute(job, caller, wait_s, progress)
 
     async def _execute(self, job: Job, caller: Caller, wait_s: float, progress: Progress) -> ExecuteReply:
         progress.may_have_run = True

@@ -228,10 +228,7 @@ async def test_what_is_put_into_the_queue(state: RunState, reply: KeptReply | No
 @pytest.mark.parametrize(
     ("answers", "executed"), [([REFUSED], False), ([NO_MESSAGE, REFUSED], False), ([NO_MESSAGE, STORED, REFUSED], None)]
 )
-async def test_what_may_be_in_the_queue_is_not_denied(
-    answers: list[bytes],
-    executed: bool | None,  # a value, no switch
-) -> None:
+async def test_what_may_be_in_the_queue_is_not_denied(answers: list[bytes], executed: bool | None) -> None:
     """Work of which nobody knows whether it was stored is not said to be never run."""
     with pytest.raises(RecordsUnavailableError) as raised:
         await submit_over(*answers)

@@ -1,6 +1,7 @@
 """Durable work, message by message: what is run, what is answered, and how each message is acknowledged."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -281,6 +282,28 @@ async def test_messages_are_taken_one_by_one_with_free_slots(runner: Runner, tmp
     await work.arrive(message(reply="$JS.API.STREAM.DELETE.ORDERS"))
     assert postbox.said[before:] == [give_back(0)]
     await work.wait_until_done()
+
+
+async def test_stopping_where_a_cancellation_is_swallowed(runner: Runner, tmp_path: Path) -> None:
+    """Taking ends also where the connection swallows the cancellation, as nats-py may."""
+    publishing = asyncio.Event()
+
+    class Swallowing(Postbox):
+        async def publish(self, *_: Any, **__: Any) -> None:
+            publishing.set()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+
+    work = durable(tmp_path, runner)
+    work.postbox = Swallowing()
+    work.start()
+    await publishing.wait()
+    stopping = asyncio.create_task(work.stop())
+    await wait_until(lambda: work._is_stopping, "it is being stopped")
+    await work.service.slots.wait_until_free()
+    work._arrived.put_nowait(message(b"", None, ""))  # word that none came
+    async with asyncio.timeout(5):
+        await stopping
 
 
 async def test_a_result_that_cannot_be_stored_yet_is_not_given_up(runner: Runner, tmp_path: Path) -> None:

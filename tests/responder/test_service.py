@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
-from contract import ErrorCode, ExecuteFailure, ExecuteReply, ExecuteSuccess
+from contract import ErrorCode, ExecuteFailure, ExecuteReply, ExecuteSuccess, RunRecord
+from responder.callers import Anybody
+from responder.execution import Audience
+from responder.records import MemoryRecords
 from responder.run import Runner
 from responder.service import Service
 from responder.slots import Slots
@@ -281,6 +284,44 @@ async def test_a_cancelled_request_frees_its_slot(runner: Runner, tmp_path: Path
     assert outlet.published == []
     assert (service.slots.in_flight, service.slots.backlog) == (0, 0)
     assert children() == before
+
+
+class Leaving(Anybody):
+    """A caller that may go away after it has given its go."""
+
+    def __init__(self) -> None:
+        self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.audience = Audience(self.gone)
+
+    def leave(self) -> None:
+        if not self.gone.done():
+            self.gone.set_result(None)
+
+
+@pytest.mark.parametrize(("leaves", "code"), [(True, ErrorCode.UNCLAIMED), (False, ErrorCode.TIMEOUT)])
+async def test_what_is_too_late_after_its_claim_is_not_started(
+    runner: Runner, tmp_path: Path, code: ErrorCode, *, leaves: bool
+) -> None:
+    """Who goes away, or waits no more, while the idempotency key is claimed, starts nothing and leaves no claim."""
+
+    class Slow(MemoryRecords):
+        async def write(self, key: str, record: RunRecord | None, revision: int) -> int:
+            if leaves:
+                caller.leave()
+            else:
+                await asyncio.sleep(max(0.0, job.deadline - now()))
+            return await super().write(key, record, revision)
+
+    service, caller = make_service(tmp_path, runner, f"touch {tmp_path}/begun; answer hello"), Leaving()
+    service.keyed.claims.records = Slow(60)
+    timeout_ms = 60_000 if leaves else 100
+    body = json.dumps({"prompt": "p", "idempotency_key": "k", "timeout_ms": timeout_ms}).encode()
+    job = service.admission.admit(service.admission.parse(body), now())
+    reply = await service.run(job, caller)
+    assert isinstance(reply, ExecuteFailure)
+    assert (reply.code, reply.executed) == (code, False)
+    assert not (tmp_path / "begun").exists()
+    assert not service.keyed.claims._runs
 
 
 def _lines(path: Path) -> int:
