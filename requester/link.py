@@ -129,6 +129,16 @@ class Link:
         """The largest message the server takes, headers and payload, in bytes."""
         return self.client.max_payload
 
+    def check_size(self, body: bytes, headers: dict[str, str]) -> None:
+        """Say whether the server takes a message.
+
+        Raises:
+            RequestTooLargeError: It is too large.
+        """
+        size, limit = message_size(headers, body), self.max_payload
+        if size > limit:
+            raise RequestTooLargeError(f"the request has {size} bytes, NATS carries at most {limit}")
+
     @property
     def is_over(self) -> bool:
         """Whether it takes a new connection to send again: this one is closed, or may not hear its replies."""
@@ -237,9 +247,7 @@ class Link:
         """
         if not self.client.is_connected:
             raise NotConnectedError("the connection to NATS is down; the request was not sent")
-        size, limit = message_size(headers, body), self.max_payload
-        if size > limit:
-            raise RequestTooLargeError(f"the request has {size} bytes, NATS carries at most {limit}")
+        self.check_size(body, headers)
         task = asyncio.current_task()
         cancels_before = task.cancelling() if task else 0
         try:
