@@ -294,6 +294,9 @@ class Link:
     async def end(self) -> None:
         """Close the connection, also one that is half open or whose server is frozen."""
         dialing = self.dialing
+        if dialing is not None and self.client.is_connected:
+            # A flush that is cut short ends nats-py's read loop, which logs a traceback; its answer is under way.
+            await asyncio.wait({dialing}, timeout=_CANCEL_AGAIN_S)
         while dialing is not None and not dialing.done():
             dialing.cancel()
             # nats-py may swallow a cancellation, and would then dial for ever.
