@@ -77,6 +77,9 @@ class Way(Protocol):
     async def request(self, subject: str, body: bytes, headers: dict[str, str], within_s: float) -> RawReply:
         """Send one request and wait some seconds for its one reply."""
 
+    def check_size(self, body: bytes, headers: dict[str, str]) -> None:
+        """Raise RequestTooLargeError for a request that the server would not take."""
+
 
 @dataclass(frozen=True)
 class Durable:
@@ -101,12 +104,13 @@ class Durable:
         Raises:
             RequesterError: It may not be there.
         """
-        ticket = request.id or ""
         deadline = _now() + SUBMIT_TIMEOUT_S
-        if await self._is_undone(request, ticket, failover, deadline):
-            queue = WorkQueue(self.subjects.jobs_stream, self.subjects.jobs, "")
+        job = WorkQueue(self.subjects.jobs_stream, self.subjects.jobs, "").add(
+            request.to_bytes(), request.id or "", headers
+        )
+        if await self._is_undone(request, job, failover, deadline):
             try:
-                await self._call(queue.add(request.to_bytes(), ticket, headers), deadline)
+                await self._call(job, deadline)
             except (NotConnectedError, RecordsUnavailableError, NoRespondersError) as error:
                 # An answer may have been lost: then it is there, and will be done.
                 error.executed = None
@@ -156,12 +160,13 @@ class Durable:
         listed = [_ticket(record) for record in records if record is not None and record.ticket is not None]
         return sorted(listed, key=lambda ticket: ticket.submitted_at)
 
-    async def _is_undone(self, request: ExecuteRequest, ticket: str, failover: Failover, deadline: float) -> bool:
+    async def _is_undone(self, request: ExecuteRequest, job: Call, failover: Failover, deadline: float) -> bool:
         """Write the record of new work; say whether it has no result yet.
 
         Also what runs has to be in the queue: a direct request with the ticket as its key may be what runs it, and
         leaves nothing behind when it is cancelled.
         """
+        ticket = request.id or ""
         key, mark = record_key(ticket), fingerprint(request)
         queued = RunRecord(
             state=RunState.QUEUED,
@@ -177,6 +182,8 @@ class Durable:
                 if record.fingerprint != mark:
                     raise InvalidRequestError("request refused: the ticket was used for another request")
                 return not record.is_over
+            # Before the record is written: it would say for ever that the work waits.
+            self.way.check_size(job.body, job.headers)
             try:
                 await self._call(self.bucket.put(key, queued.to_bytes(), revision), deadline)
             except _ConflictError:

@@ -103,6 +103,15 @@ class Hop:
             raise NotConnectedError("there is no connection to NATS; the request was not sent")
         return await self._link.request(subject, body, headers, within_s)
 
+    def check_size(self, body: bytes, headers: dict[str, str]) -> None:
+        """Say whether the server that it was connected to takes a request.
+
+        Raises:
+            RequestTooLargeError: It is too large.
+        """
+        if self._link is not None:
+            self._link.check_size(body, headers)
+
     async def attend(self, order: Order) -> bytes:
         """Make one attempt at having a request executed.
 

@@ -129,6 +129,16 @@ class Link:
         """The largest message the server takes, headers and payload, in bytes."""
         return self.client.max_payload
 
+    def check_size(self, body: bytes, headers: dict[str, str]) -> None:
+        """Say whether the server takes a message.
+
+        Raises:
+            RequestTooLargeError: It is too large.
+        """
+        size, limit = message_size(headers, body), self.max_payload
+        if size > limit:
+            raise RequestTooLargeError(f"the request has {size} bytes, NATS carries at most {limit}")
+
     @property
     def is_over(self) -> bool:
         """Whether it takes a new connection to send again: this one is closed, or may not hear its replies."""
@@ -237,9 +247,7 @@ class Link:
         """
         if not self.client.is_connected:
             raise NotConnectedError("the connection to NATS is down; the request was not sent")
-        size, limit = message_size(headers, body), self.max_payload
-        if size > limit:
-            raise RequestTooLargeError(f"the request has {size} bytes, NATS carries at most {limit}")
+        self.check_size(body, headers)
         task = asyncio.current_task()
         cancels_before = task.cancelling() if task else 0
         try:
@@ -286,6 +294,9 @@ class Link:
     async def end(self) -> None:
         """Close the connection, also one that is half open or whose server is frozen."""
         dialing = self.dialing
+        if dialing is not None and self.client.is_connected:
+            # A flush that is cut short ends nats-py's read loop, which logs a traceback; its answer is under way.
+            await asyncio.wait({dialing}, timeout=_CANCEL_AGAIN_S)
         while dialing is not None and not dialing.done():
             dialing.cancel()
             # nats-py may swallow a cancellation, and would then dial for ever.

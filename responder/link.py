@@ -42,7 +42,7 @@ class NobodyThereError(LinkError):
 
 
 class NotPermittedError(LinkError):
-    """NATS does not permit this responder to send there."""
+    """NATS does not permit this responder to send or to listen there."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,7 @@ class Link:
         self._tasks: set[asyncio.Task[None]] = set()
         self._last_error = ""
         self._refused: set[str] = set()
+        self._echoes: dict[str, asyncio.Future[None]] = {}
         self._unwelcome: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._watching: asyncio.Task[None] | None = None
         self._connected_at = asyncio.get_running_loop().time()
@@ -195,6 +196,7 @@ class Link:
         A message to ourselves, since nats-py's `flush()` is none: its PING overtakes what waits to be written.
 
         Raises:
+            NotPermittedError: NATS does not let it hear itself.
             LinkError: The connection is down.
         """
         echoed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -204,6 +206,7 @@ class Link:
                 echoed.set_result(None)
 
         inbox = self._client.new_inbox()
+        self._echoes[inbox.lower()] = echoed
         try:
             subscription = await self._client.subscribe(inbox, cb=note)
             try:
@@ -214,8 +217,28 @@ class Link:
                 await subscription.unsubscribe()
         except (Error, TimeoutError) as error:
             if self.is_refused(inbox):
-                raise LinkError(f"NATS does not permit this responder to listen on its inbox ({inbox})") from error
+                raise NotPermittedError(
+                    f"NATS does not permit this responder to listen on its inbox ({inbox}):"
+                    " see CLAUDE_RESPONDER_INBOX_PREFIX"
+                ) from error
             raise LinkError("NATS did not answer") from error
+        finally:
+            self._echoes.pop(inbox.lower(), None)
+
+    async def require_inbox(self) -> None:
+        """Be sure that it may hear itself; without that it would take its connection for deaf and renew it for ever.
+
+        A connection that goes just now is no reason to give up.
+
+        Raises:
+            NotPermittedError: NATS does not permit it.
+        """
+        try:
+            await self.barrier()
+        except NotPermittedError:
+            raise
+        except LinkError as error:
+            _log.warning("NATS: %s", error)
 
     async def leave(self, memberships: Sequence[Membership]) -> None:
         """Stop listening, in this order, and hand all that has arrived until then to its handler.
@@ -297,7 +320,10 @@ class Link:
     async def _note_error(self, error: Exception) -> None:
         line = _one_line(error)
         for refused in (_REFUSED_SUBSCRIPTION, _REFUSED_PUBLISH):
-            self._refused.update(refused.findall(line.lower()))
+            for subject in refused.findall(line.lower()):
+                self._refused.add(subject)
+                if (echoed := self._echoes.get(subject)) is not None and not echoed.done():
+                    echoed.set_exception(error)
         if _REFUSED_CREDENTIALS.search(line) and not self._unwelcome.done():
             self._unwelcome.set_result(line)
         _log.log(logging.DEBUG if line == self._last_error else logging.WARNING, "NATS: %s", line)
@@ -347,7 +373,8 @@ async def ask(servers: Sequence[str], subject: str, body: bytes, timeout_s: floa
         try:
             return bytes((await client.request(subject, body, timeout=timeout_s)).data)
         except Error as error:
-            raise LinkError(f"no answer on {subject}: {_one_line(error)}") from error
+            # What NATS does not permit it does not answer.
+            raise LinkError(f"no answer on {subject}: {_one_line(client.last_error or error)}") from error
 
 
 @contextlib.asynccontextmanager

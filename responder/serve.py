@@ -68,6 +68,7 @@ async def serve(settings: ResponderSettings, host: Mapping[str, str], *, tracing
         if link is None:
             return 0
         stack.push_async_callback(link.close)
+        await link.require_inbox()
         shared = await share(settings, link)
         if shared.records is not None:
             parts.service.keyed.claims.records = shared.records
@@ -117,8 +118,8 @@ def _require_cli(settings: ResponderSettings) -> None:
     """Refuse to start without a CLI: such a responder would answer faster than the others, and wrongly."""
     cli = settings.cli_path()
     if cli is None or not os.access(cli, os.X_OK):
-        where = cli or "PATH"
-        raise ServeError(f"no CLI at {where}: npm install -g @anthropic-ai/claude-code, or name it with --cli")
+        where = f"at {cli}" if cli else "on PATH"
+        raise ServeError(f"no CLI {where}: npm install -g @anthropic-ai/claude-code, or name it with --cli")
 
 
 @contextlib.asynccontextmanager

@@ -13,7 +13,7 @@ from nats.errors import Error
 
 from requester import Requester, RequesterSettings
 from responder.callers import Incoming
-from responder.link import Link
+from responder.link import Link, LinkError, ask
 from responder.processes import descendants_of
 from responder.stub_api import StubAPI
 from tests.hop.conftest import SUBJECT, Fleet, RawCaller
@@ -60,7 +60,10 @@ async def test_a_message_that_cannot_be_read_does_not_make_a_responder_deaf(
 
 FORBIDDING = """
 authorization {
-  users: [{user: a, password: hunter2, permissions: {subscribe: {deny: ["claude.cli.execute"]}}}]
+  users: [
+    {user: a, password: hunter2, permissions: {subscribe: {deny: ["claude.cli.execute"]}}}
+    {user: b, password: hunter2, permissions: {subscribe: {deny: ["_INBOX.>"]}}}
+  ]
 }
 """
 
@@ -69,6 +72,7 @@ authorization {
     ("user", "reason"),
     [
         ("a:hunter2", "does not permit this responder to listen on claude.cli.execute"),
+        ("b:hunter2", "see CLAUDE_RESPONDER_INBOX_PREFIX"),
         ("a:wrong", "NATS refuses this responder's credentials"),
     ],
 )
@@ -84,6 +88,7 @@ async def test_a_responder_that_nats_refuses_says_so_and_ends(
         last = responder.log[-1]
         assert reason in last
         assert not any("hunter2" in line or "Traceback" in line for line in responder.log)
+        assert not any("deaf" in line for line in responder.log), responder.log
 
 
 def documented_permissions() -> str:
@@ -110,6 +115,10 @@ async def test_the_documented_permissions_are_enough(tmp_path: Path, api: StubAP
             ticket = await requester.submit("hi")
             assert (await requester.result(ticket, timeout=20)).text == "ok"
             assert [listed.state for listed in await requester.tickets()] == ["done"]
+        as_responder = [url.replace("//", "//responder:change-me-1@")]
+        assert b'"r1"' in await ask(as_responder, "claude.cli.health.r1", b"", 20, "_INBOX_claude")
+        with pytest.raises(LinkError, match="permissions violation for publish"):
+            await ask(as_responder, SUBJECT, b"{}", 0.5, "_INBOX_claude")
         assert not any("in memory" in line for line in responder.log), responder.log
         responder.signal()
         assert await responder.wait() == 0

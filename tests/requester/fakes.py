@@ -158,6 +158,10 @@ class FakeWay:
         if self.connect is not None:
             await self.connect()
 
+    def check_size(self, body: bytes, headers: dict[str, str]) -> None:
+        assert body
+        assert headers
+
     async def attend(self, order: Order) -> bytes:
         request = json.loads(order.body)
         self.sent.append((request, order))

@@ -150,10 +150,11 @@ async def test_the_tickets_of_others_are_listed_in_order(requester: Requester, c
     ],
 )
 async def test_what_cannot_be_submitted(requester: Requester, options: dict[str, str], kind: type[Exception]) -> None:
-    """What no responder would run is refused at once, without its value."""
+    """What no responder would run is refused at once, without its value, and not listed as if it waited."""
     with pytest.raises(kind) as raised:
         await requester.submit(**options)  # type: ignore[arg-type] # wrong on purpose
     assert CANARY not in str(raised.value)
+    assert await requester.tickets() == []
 
 
 async def test_without_a_connection(unused_url: str) -> None:

@@ -58,8 +58,10 @@ async def test_the_inbox_prefix_is_kept(tmp_path: Path) -> None:
         assert responder.seen[0].reply.startswith("_INBOX_req.")
 
 
-async def test_a_forbidden_inbox_is_known_before_anything_is_asked(tmp_path: Path) -> None:
-    """Where the reply could not be heard nothing is sent: a run would be paid and lost."""
+async def test_a_forbidden_inbox_is_known_before_anything_is_asked(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where the reply could not be heard nothing is sent: a run would be paid and lost; no traceback is logged."""
     async with guarded_server(tmp_path) as url, await nats.connect(url, user="boss", password="b") as boss:
         responder = await FakeResponder.start(boss)
         async with Requester(settings_for(url, f"asker:{SECRET}@")) as requester:
@@ -68,6 +70,7 @@ async def test_a_forbidden_inbox_is_known_before_anything_is_asked(tmp_path: Pat
                     await requester.execute("2+2?")
                 assert caught.value.executed is False
         assert not responder.seen
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 async def test_a_forbidden_subject_fails_at_once(tmp_path: Path) -> None:
