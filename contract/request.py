@@ -33,11 +33,13 @@ class RequestError(ValueError):
 
     Attributes:
         code: What was wrong with it, in one word.
+        request_id: The caller's name for it, where it could be read.
     """
 
     def __init__(self, code: ErrorCode, message: str) -> None:
         super().__init__(message)
         self.code = code
+        self.request_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,11 @@ def parse_request(body: bytes, limits: RequestLimits) -> ExecuteRequest:
         request = ExecuteRequest.model_validate_json(body)
     except ValidationError as error:
         raise RequestError(ErrorCode.INVALID_REQUEST, _one_line(error)) from None
-    _check_limits(request, limits)
+    try:
+        _check_limits(request, limits)
+    except RequestError as error:
+        error.request_id = request.id
+        raise
     return request
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import inspect
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
@@ -131,9 +132,9 @@ class Requester:
             failover: What to do when the responder is lost after it was told to start: `unstarted` raises
                 ResponderLostError; `always` asks another one, which may run the prompt a second time.
             on_output: Is given what the CLI prints while it prints it, whole lines, where `args` ask for
-                `--output-format stream-json`; all of it together is the reply's `raw`, unless `failover` has let the
-                prompt run a second time: then what the lost run printed comes first. An exception of its own ends the
-                run.
+                `--output-format stream-json --verbose`, and at the end otherwise; all of it together is the reply's
+                `raw`, unless `failover` has let the prompt run a second time: then what the lost run printed comes
+                first. A plain function; an exception of its own ends the run.
             idempotency_key: Names the work, 1 to 128 of `A-Z a-z 0-9 . _ : -`: a call with the key of an earlier one
                 joins its run or gets its kept result, instead of running again. None means that each call runs.
 
@@ -148,6 +149,8 @@ class Requester:
         deadline = started + check_timeout(self._settings.timeout_s if timeout is None else timeout)
         request = build_request(prompt, args=args, cwd=cwd, request_id=request_id, idempotency_key=idempotency_key)
         consent = check_failover(failover)
+        if inspect.iscoroutinefunction(on_output):
+            raise InvalidRequestError("request refused: on_output is called, not awaited: give a plain function")
         with self._tracing.request(self._subjects.execute, request.id or "") as span, self._circuit(span, request.id):
             output = None if on_output is None else OutputFollower(on_output)
             success, attempts = await self._attempts.run(Wanted(request, deadline, consent, output), span)

@@ -139,7 +139,10 @@ def _policy(settings: ResponderSettings) -> None:
 
 def _stub_api(
     port: Annotated[int, typer.Option(min=0, max=65535, help="port on 127.0.0.1; 0 for any free one")] = 0,
-    script: Annotated[Path | None, typer.Option(help="JSON file that says what to answer")] = None,
+    script: Annotated[
+        Path | None,
+        typer.Option(help='JSON file that says what to answer: {"rules": [{"text": "hello", "delay_s": 1}]}'),
+    ] = None,
 ) -> None:
     """Run a stub of the Messages API on loopback, to test workers without a credential and without cost."""
     try:

@@ -360,7 +360,8 @@ async def ping(servers: Sequence[str], timeout_s: float) -> str:
         LinkError: The server cannot be reached or refuses.
     """
     async with _briefly(servers, timeout_s) as client:
-        return str(client.connected_server_version)
+        version = client.connected_server_version
+        return f"{version.major}.{version.minor}.{version.patch}"
 
 
 async def ask(servers: Sequence[str], subject: str, body: bytes, timeout_s: float, inbox_prefix: str) -> bytes:

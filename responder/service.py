@@ -168,7 +168,7 @@ class Service:
             progress.request_id = request.id
             return await self.run(self.admission.admit(request, incoming.received_at), caller, progress)
         except RequestError as error:
-            return self.answers.refusal(progress.request_id, error.code, str(error))
+            return self.answers.refusal(progress.request_id or error.request_id, error.code, str(error))
         except tuple(_REFUSALS) as error:
             return self._refusal(progress.request_id, error, 0.0)
 

@@ -109,10 +109,14 @@ class ResponderSettings(BaseSettings):
         " required: not without it",
     )
     keep_results_s: float = Field(
-        604_800.0, ge=1, le=31_536_000, allow_inf_nan=False, description="how long these results are kept, in seconds"
+        604_800.0,
+        ge=1,
+        le=31_536_000,
+        allow_inf_nan=False,
+        description="how long JetStream keeps results and durable work, in seconds",
     )
     durable: bool = Field(default=True, description="take durable work when there is a free slot, where JetStream is")
-    replicas: int = Field(1, ge=1, le=5, description="how many servers of a NATS cluster keep them")
+    replicas: int = Field(1, ge=1, le=5, description="how many servers of a NATS cluster keep these")
     embedded_store: Path | None = Field(
         None, description="directory in which this nats-server keeps results and durable work (default: it keeps none)"
     )

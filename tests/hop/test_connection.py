@@ -13,7 +13,7 @@ from nats.errors import Error
 
 from requester import Requester, RequesterSettings
 from responder.callers import Incoming
-from responder.link import Link, LinkError, ask
+from responder.link import Link, LinkError, ask, ping
 from responder.processes import descendants_of
 from responder.stub_api import StubAPI
 from tests.hop.conftest import SUBJECT, Fleet, RawCaller
@@ -145,6 +145,11 @@ async def test_a_taken_port_is_named(tmp_path: Path, api: StubAPI, nats_url: str
         async with responder_process("r1", environment, "--embedded", ready=False) as responder:
             assert await asyncio.wait_for(responder.wait(), 20) == 1
         assert "nats-server ended at once" in responder.log[-1]
+
+
+async def test_the_servers_version(nats_url: str) -> None:
+    """What `check` shows of a server is its version, in numbers."""
+    assert [part.isdigit() for part in (await ping([nats_url], 20)).split(".")] == [True] * 3
 
 
 async def test_a_responder_without_a_cli_does_not_start(fleet: Fleet) -> None:

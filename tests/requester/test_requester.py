@@ -113,7 +113,13 @@ async def test_headers_of_a_reply_mean_nothing(requester: Requester, responder: 
     assert (await requester.execute("2+2?")).text == "four"
 
 
-@pytest.mark.parametrize("given", [{"timeout": 0}, {"prompt": " "}, {"args": "--model x"}, {"request_id": "a b"}])
+async def hear(_printed: str) -> None:
+    """Stand for a callback that nobody would await."""
+
+
+@pytest.mark.parametrize(
+    "given", [{"timeout": 0}, {"prompt": " "}, {"args": "--model x"}, {"request_id": "a b"}, {"on_output": hear}]
+)
 async def test_a_bad_request_is_not_sent(requester: Requester, responder: FakeResponder, given: dict[str, Any]) -> None:
     """What cannot be a request is refused here, before there is a connection."""
     with pytest.raises(InvalidRequestError, match=r"^request refused: "):

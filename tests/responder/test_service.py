@@ -125,6 +125,7 @@ async def test_a_refusal_names_the_request(runner: Runner, tmp_path: Path) -> No
     """A request that could be read is answered under its id, one that could not without any."""
     service = make_service(tmp_path, runner)
     assert (await failure_of(service, {"id": "job-1", "args": ["--settings"]})).id == "job-1"
+    assert (await failure_of(service, {"id": "job-1", "prompt": " "})).id == "job-1"
     assert (await failure_of(service, b"{")).id is None
 
 
