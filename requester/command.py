@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import Awaitable, Callable, Iterator
+from difflib import get_close_matches
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -26,6 +27,10 @@ NAME = "claude-requester"
 EPILOG = "\b\nExit codes:\n" + "\n".join(f"{code:>5}  {text}" for code, text in exit_codes.MEANINGS.items())
 
 
+# `ticket` is nearly `tickets`; a prompt of one word is seldom nearly a command.
+_ALMOST = 0.8
+
+
 class _ExecuteByDefault(TyperGroup):
     """A group whose first word may be left out: `claude-requester "2+2?"` is `claude-requester execute "2+2?"`.
 
@@ -34,6 +39,9 @@ class _ExecuteByDefault(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         known = {*self.commands, "--help"}
+        if args and args[0] not in known and (meant := get_close_matches(args[0], self.commands, 1, _ALMOST)):
+            # As a prompt it would cost money.
+            ctx.fail(f"no such command: {args[0]}; did you mean {meant[0]}? To ask just that: execute {args[0]}")
         return super().parse_args(ctx, args if args and args[0] in known else ["execute", *args])
 
 

@@ -187,6 +187,8 @@ async def test_unavailable(command: Any) -> None:
     [
         (["2+2?", "--timeout", "soon"], None, 2),
         (["2+2?", "--frobnicate"], None, 2),
+        (["ticket"], None, 2),
+        (["sumbit", "2+2?"], None, 2),
         (["2+2?", "--failover", "sometimes"], None, 2),
         (["2+2?", "--nats-url", f"nats://u:{CANARY}@h:x"], None, 2),
         (["-"], b"\xff" + CANARY.encode(), 2),
