@@ -56,7 +56,7 @@ from contract.request import (
     RequestLimits,
     parse_request,
 )
-from contract.servers import check_servers, mask_servers, mask_user_info, split_servers
+from contract.servers import check_servers, mask_servers, mask_user_info, shared_user_info, split_servers
 from contract.subjects import (
     DEFAULT_INBOX_PREFIX,
     DEFAULT_SUBJECT_PREFIX,
@@ -150,6 +150,7 @@ __all__ = [
     "read_part",
     "record_key",
     "session_of",
+    "shared_user_info",
     "split",
     "split_servers",
     "stored",

@@ -1,7 +1,8 @@
 """The addresses of NATS servers as people write them: taken apart, checked, and shown without credentials."""
 
 import re
-from urllib.parse import urlsplit
+from collections.abc import Iterable
+from urllib.parse import SplitResult, urlsplit
 
 _USER_INFO = re.compile(r"(\w+://)\S*@")
 
@@ -26,6 +27,22 @@ def check_servers(urls: str) -> str:
     return urls
 
 
+def shared_user_info(servers: Iterable[str]) -> dict[str, str]:
+    """Give the user-info that the addresses have, for servers that are learned of later; empty if they differ.
+
+    nats-py sends user-info to the address that has it, and none to a server that it has learned of from another: it
+    would be refused there, though its credentials are the cluster's.
+
+    Returns:
+        `user` and `password`, or `token`, as nats-py's `connect` names them.
+    """
+    parts = {(split.username, split.password) for split in map(_split, servers) if split.username is not None}
+    if len(parts) != 1:
+        return {}
+    user, password = parts.pop()
+    return {"token": user or ""} if password is None else {"user": user or "", "password": password}
+
+
 def mask_servers(urls: str) -> str:
     """Give the addresses as they may be shown: without user-info."""
     return ",".join(_masked(server) for server in split_servers(urls))
@@ -44,7 +61,7 @@ def _masked(server: str) -> str:
 
 def _is_server(server: str) -> bool:
     try:
-        parts = urlsplit(server if "://" in server else f"nats://{server}")
+        parts = _split(server)
         has_address = bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
@@ -52,3 +69,7 @@ def _is_server(server: str) -> bool:
     return (
         has_address and parts.scheme in {"nats", "tls"} and not (parts.path.strip("/") or parts.query or parts.fragment)
     )
+
+
+def _split(server: str) -> SplitResult:
+    return urlsplit(server if "://" in server else f"nats://{server}")

@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+from connection import Connection, is_deaf, renew
 from contract import Subjects
 from requester.attended import Order, attend
 from requester.errors import NotConnectedError
@@ -153,6 +154,8 @@ class Hop:
     async def _adopt(self, connection: Client) -> None:
         if connection.is_closed:
             raise NotConnectedError("the connection that the requester was given is closed", retryable=False)
+        if is_deaf(connection):
+            await renew(connection)
         if not connection.is_connected:
             raise NotConnectedError("the connection that the requester was given is down; the request was not sent")
         if self._link is None:
@@ -163,7 +166,7 @@ class Hop:
     async def _open(self) -> None:
         if self._link is not None:
             await self._end(self._link)
-        self._link = link = Link(Client(), self._subjects)
+        self._link = link = Link(Connection(), self._subjects)
         link.dialing = asyncio.create_task(link.dial(self._settings, self._ping_interval_s))
         try:
             either: set[asyncio.Future[Any]] = {link.dialing, link.ready}

@@ -6,6 +6,7 @@ Source for what nats-py does: `nats/aio/client.py` of 2.16.0; `tests/requester/t
 import asyncio
 import contextlib
 import logging
+from collections.abc import Coroutine
 from functools import partial
 from typing import Any
 
@@ -14,7 +15,16 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from contract import HEADER_INSTANCE, Frame, Subjects, is_no_responders, mask_user_info, message_size
+from connection import Traffic, abort, has_other_server, is_deaf, renew, traffic
+from contract import (
+    HEADER_INSTANCE,
+    Frame,
+    Subjects,
+    is_no_responders,
+    mask_user_info,
+    message_size,
+    shared_user_info,
+)
 from requester.errors import (
     ExecuteTimeoutError,
     NoRespondersError,
@@ -26,14 +36,17 @@ from requester.errors import (
 from requester.inbox import Inbox, RawReply
 from requester.refusals import are_credentials_refused, inbox_forbidden, publish_forbidden, violations
 from requester.settings import RequesterSettings
+from requester.silence import Silence
 from requester.watch import Watch
 
 __all__ = ["FOREIGN_ERRORS", "Client", "Link", "translate"]
 
 _log = logging.getLogger(__name__)
 
-# A server that does not answer is left after three of these.
-PING_INTERVAL_S = 5.0
+# A server from which nothing comes is left after three to four of these.
+PING_INTERVAL_S = 0.5
+# nats-py counts unanswered pings only, which a slow connection may have: it gets a quarter of a minute.
+_UNANSWERED_PINGS_MAX = 30
 _RECONNECT_WAIT_S = 0.5
 # A frozen server never confirms the end of a connection (over TLS nats-py waits 30 s for it).
 _CLOSE_GRACE_S = 1.0
@@ -107,6 +120,8 @@ class Link:
         self.trouble = "no answer"
         self._reply_prefix = ""
         self._subscription: Subscription | None = None
+        self._silence: Silence | None = None
+        self._keeping: set[asyncio.Task[None]] = set()
 
     @property
     def server(self) -> tuple[str, int] | None:
@@ -116,8 +131,9 @@ class Link:
 
     @property
     def is_up(self) -> bool:
-        """Whether it is connected."""
-        return self.client.is_connected
+        """Whether it is connected, and hears: only then does silence say something of an instance."""
+        is_in_doubt = self._silence is not None and self._silence.is_in_doubt
+        return self.client.is_connected and not self.is_deaf and not is_in_doubt
 
     @property
     def reconnects(self) -> int:
@@ -145,6 +161,16 @@ class Link:
         is_refused = self.ready.done() and self.ready.result() is not None
         return self.client.is_closed or (is_refused and self.client.is_connected)
 
+    @property
+    def is_deaf(self) -> bool:
+        """Whether it calls itself connected and hears nothing any more."""
+        return is_deaf(self.client)
+
+    async def renew(self) -> None:
+        """Leave the server and connect again; what is unsent is dropped, replies that are awaited stay so."""
+        _log.warning("NATS: nothing comes from the server any more, connecting again")
+        await renew(self.client)
+
     async def dial(self, settings: RequesterSettings, ping_interval_s: float) -> None:
         """Connect and listen; tries for ever, as nats-py does where it may reconnect for ever: the caller bounds it.
 
@@ -153,6 +179,7 @@ class Link:
         """
         # nats-py says int and sleeps that long.
         timings: dict[str, Any] = {"reconnect_time_wait": _RECONNECT_WAIT_S, "ping_interval": ping_interval_s}
+        credentials: dict[str, Any] = shared_user_info(settings.servers)
         try:
             await self.client.connect(
                 servers=settings.servers,
@@ -161,7 +188,11 @@ class Link:
                 # Nothing is kept while disconnected: what is sent on reconnect may be awaited by nobody any more.
                 pending_size=0,
                 max_reconnect_attempts=-1,
+                max_outstanding_pings=_UNANSWERED_PINGS_MAX,
+                tls=settings.tls_context(),
                 **timings,
+                **credentials,
+                lame_duck_mode_cb=self._on_lame_duck,
                 error_cb=self._on_error,
                 disconnected_cb=self._on_disconnected,
                 reconnected_cb=self._on_reconnected,
@@ -175,6 +206,8 @@ class Link:
             await self.client.flush()
         except (nats_errors.Error, OSError) as error:
             raise translate(error) from error
+        self._silence = Silence(self._look, self.renew, ping_interval_s)
+        self._keep(self._silence.watch())
         if not self.ready.done():
             self.settle(None)
 
@@ -203,9 +236,9 @@ class Link:
         Raises:
             NotPermittedError: The server refuses them.
         """
+        if self.is_deaf:
+            await self.renew()
         if self.client.is_reconnecting:
-            # nats-py waits until the old socket has sent what it holds: for ever, if its peer is frozen (nats.py #671).
-            self._abort()
             self._unsettle()
         while not self.ready.done():
             await asyncio.wait({self.ready})
@@ -302,11 +335,15 @@ class Link:
             # nats-py may swallow a cancellation, and would then dial for ever.
             await asyncio.wait({dialing}, timeout=_CANCEL_AGAIN_S)
         await self._say_last_words(is_over=True)
+        for task in self._keeping:
+            task.cancel()
         self._drop_unsent()
         closing = asyncio.create_task(self.client.close())
         await asyncio.wait({closing}, timeout=_CLOSE_GRACE_S)
-        self._abort()
-        for outcome in await asyncio.gather(closing, *([dialing] if dialing else []), return_exceptions=True):
+        abort(self.client)
+        for outcome in await asyncio.gather(
+            closing, *([dialing] if dialing else []), *self._keeping, return_exceptions=True
+        ):
             if isinstance(outcome, Exception):
                 _log.debug("closing: %s", type(outcome).__name__)
 
@@ -332,7 +369,7 @@ class Link:
         self.trouble = type(error).__name__
         if not self.client.is_connected:
             # The socket of a failed attempt to reconnect: nats-py forgets it without closing it.
-            self._abort()
+            abort(self.client)
         if are_credentials_refused(text):
             self.settle(f"NATS refuses this requester's credentials ({text})")
         for action, subject in violations(text):
@@ -365,7 +402,26 @@ class Link:
         self.client._pending.clear()  # noqa: SLF001 # nats-py has no public way
         self.client._pending_data_size = 0  # noqa: SLF001 # the same
 
-    def _abort(self) -> None:
-        writer = getattr(getattr(self.client, "_transport", None), "_io_writer", None)
-        if writer is not None:
-            writer.transport.abort()
+    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._keeping.add(task)
+        task.add_done_callback(self._keeping.discard)
+
+    def _look(self) -> Traffic | None:
+        return traffic(self.client) if self.client.is_connected else None
+
+    async def _on_lame_duck(self) -> None:
+        # nats-py waits for this before it reads on.
+        self._keep(self._leave_lame_duck())
+
+    async def _leave_lame_duck(self) -> None:
+        """Go to another server before this one ends, once it has all that was sent."""
+        left = self.client.connected_url
+        if not has_other_server(self.client):
+            return
+        with contextlib.suppress(nats_errors.Error):
+            # The first PING overtakes what waits to be written.
+            await self.client.flush()
+            await self.client.flush()
+        if self.client.connected_url is left:  # it may say so more than once
+            await self.client.force_reconnect()

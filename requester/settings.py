@@ -2,12 +2,15 @@
 
 import difflib
 import os
+import ssl
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from connection import check_certificates, check_key, tls_context
 from contract import (
     DEFAULT_INBOX_PREFIX,
     DEFAULT_SUBJECT_PREFIX,
@@ -57,6 +60,9 @@ class RequesterSettings(BaseSettings):
         breaker_min_requests: How many requests there must be within `breaker_window_s` before any share counts.
         breaker_window_s: Seconds after which a request counts no more.
         breaker_open_s: Seconds until one request is let through to try.
+        nats_ca: PEM file of the authorities whose server certificates are trusted, instead of the system's.
+        nats_cert: PEM file of the certificate that is shown to a server which asks for one.
+        nats_key: PEM file of its private key; None if `nats_cert` holds it.
     """
 
     model_config = SettingsConfigDict(
@@ -85,6 +91,9 @@ class RequesterSettings(BaseSettings):
     breaker_min_requests: Annotated[int, Field(ge=1)] = 10
     breaker_window_s: Seconds = 60.0
     breaker_open_s: Seconds = 30.0
+    nats_ca: Path | None = None
+    nats_cert: Path | None = None
+    nats_key: Annotated[Path | None, Field(validate_default=True)] = None
 
     def __init__(self, **values: Any) -> None:
         """Read the environment.
@@ -103,6 +112,16 @@ class RequesterSettings(BaseSettings):
     def _check_servers(cls, url: str) -> str:
         return check_servers(url)
 
+    @field_validator("nats_ca", "nats_cert")
+    @classmethod
+    def _check_certificates(cls, path: Path | None) -> Path | None:
+        return check_certificates(path)
+
+    @field_validator("nats_key")
+    @classmethod
+    def _check_key(cls, path: Path | None, info: ValidationInfo) -> Path | None:
+        return check_key(path, info.data.get("nats_cert"))
+
     @field_validator("subject_prefix", "inbox_prefix")
     @classmethod
     def _check_subject(cls, prefix: str) -> str:
@@ -119,6 +138,14 @@ class RequesterSettings(BaseSettings):
     def masked_url(self) -> str:
         """The servers as they may be shown: without user-info."""
         return mask_servers(self.nats_url)
+
+    def tls_context(self) -> ssl.SSLContext | None:
+        """Give what TLS with the certificates needs; None where the system's authorities are trusted.
+
+        Raises:
+            OSError: A file has become unusable.
+        """
+        return tls_context(self.nats_ca, self.nats_cert, self.nats_key)
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         for name, value in super().__repr_args__():

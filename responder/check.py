@@ -84,7 +84,7 @@ async def _nats(settings: ResponderSettings) -> Finding:
     if settings.embedded:
         return Finding("NATS", is_good=True, text=f"{where} will be started by this responder")
     try:
-        version = await ping(settings.servers, _NATS_TIMEOUT_S)
+        version = await ping(settings.servers, _NATS_TIMEOUT_S, settings.tls_context())
     except LinkError as error:
         return Finding("NATS", is_good=False, text=f"{where}: {error}")
     return Finding("NATS", is_good=True, text=f"{where}: nats-server {version}")

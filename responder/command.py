@@ -32,7 +32,7 @@ app = typer.Typer(
 _EXPECTED = (SettingsError, ServeError, LinkError, EmbeddedServerError, TelemetryError)
 _ALL = tuple(ResponderSettings.model_fields)
 # What the other commands look at: `health --name ID` would ask anyone, and `policy --slots 3` change nothing.
-_OF_HEALTH = ("nats_url", "subject_prefix", "inbox_prefix")
+_OF_HEALTH = ("nats_url", "nats_ca", "nats_cert", "nats_key", "subject_prefix", "inbox_prefix")
 _OF_POLICY = ("allow", "models", "tools", "max_budget_usd")
 
 
@@ -119,10 +119,9 @@ def _health(
     subject = subjects.health_of(of) if of else subjects.health
     seconds = timeout if timeout is not None else (90.0 if deep else 10.0)
     body = HealthRequest(deep=deep).to_bytes()
+    options = {"inbox_prefix": settings.inbox_prefix, "tls": settings.tls_context()}
     try:
-        reply = HealthReply.model_validate_json(
-            asyncio.run(ask(settings.servers, subject, body, seconds, settings.inbox_prefix))
-        )
+        reply = HealthReply.model_validate_json(asyncio.run(ask(settings.servers, subject, body, seconds, **options)))
     except LinkError as error:
         where = settings.shown()["nats_url"]
         raise LinkError(f"{error} (NATS at {where}, --timeout {seconds:g})") from error

@@ -4,24 +4,27 @@ import asyncio
 import contextlib
 import logging
 import re
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-import nats
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error, NoRespondersError
 
-from contract import message_size
+from connection import Connection, abort, has_other_server, renew, traffic
+from contract import message_size, shared_user_info
 from responder.callers import Incoming
 from responder.echo import Echo
 from responder.redaction import redact
 
 _log = logging.getLogger(__name__)
 _RECONNECT_WAIT_S = 0.25
+# The echo notices a dead server sooner. What nats-py counts, unanswered pings, a slow connection may have too.
 _PING_INTERVAL_S = 5
+_UNANSWERED_PINGS_MAX = 12
 _BARRIER_TIMEOUT_S = 5.0
 _CLOSE_TIMEOUT_S = 2.0
 _REFUSED_CREDENTIALS = re.compile(r"authorization (violation|failed)|authentication|user credentials", re.IGNORECASE)
@@ -71,25 +74,31 @@ class Link:
         self._echoes: dict[str, asyncio.Future[None]] = {}
         self._unwelcome: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._watching: asyncio.Task[None] | None = None
+        self._leaving: asyncio.Task[None] | None = None
+        self._echo_inbox = ""
         self._connected_at = asyncio.get_running_loop().time()
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.on_reconnect: Callable[[], None] = lambda: None
 
     @classmethod
-    async def connect(cls, servers: Sequence[str], name: str, inbox_prefix: str) -> Self:
+    async def connect(
+        cls, servers: Sequence[str], name: str, inbox_prefix: str, tls: ssl.SSLContext | None = None
+    ) -> Self:
         """Connect; tries for ever, and says on the log that it does.
 
         Args:
             servers: URLs, which may hold credentials.
             name: How the connection is listed in the server's monitoring.
             inbox_prefix: What the subjects begin with on which it hears itself.
+            tls: The certificates to trust and to show; None for the system's.
 
         Raises:
             LinkError: An address cannot be used, or the server refuses the credential.
         """
-        client = Client()
+        client = Connection()
         link = cls(client)
         timings: dict[str, Any] = {"reconnect_time_wait": _RECONNECT_WAIT_S}  # nats-py says int and sleeps that long
+        credentials: dict[str, Any] = shared_user_info(servers)
         connecting = asyncio.ensure_future(
             client.connect(
                 list(servers),
@@ -98,8 +107,11 @@ class Link:
                 allow_reconnect=True,
                 max_reconnect_attempts=-1,
                 ping_interval=_PING_INTERVAL_S,
-                max_outstanding_pings=2,
+                max_outstanding_pings=_UNANSWERED_PINGS_MAX,
+                tls=tls,
                 **timings,
+                **credentials,
+                lame_duck_mode_cb=link._note_lame_duck,
                 error_cb=link._note_error,
                 disconnected_cb=link._note_disconnect,
                 reconnected_cb=link._note_reconnect,
@@ -283,8 +295,9 @@ class Link:
 
     async def close(self) -> None:
         """Close the connection; what has not been sent is lost."""
-        if self._watching is not None:
-            self._watching.cancel()
+        for task in (self._watching, self._leaving):
+            if task is not None:
+                task.cancel()
         if not self._client.is_connected:
             # nats-py would write it to the closed socket, which raises a TypeError on Python 3.13.
             self._client._pending.clear()  # noqa: SLF001 # there is no public way
@@ -300,8 +313,13 @@ class Link:
 
     async def _watch(self) -> None:
         """Renew the connection whenever it has become deaf."""
-        inbox = self._client.new_inbox()
-        echo = Echo(lambda: self.publish(inbox, b"", {}), lambda: self._client.is_connected, self._renew)
+        self._echo_inbox = inbox = self._client.new_inbox()
+        echo = Echo(
+            lambda: self.publish(inbox, b"", {}),
+            lambda: self._client.is_connected,
+            self._renew,
+            lambda: traffic(self._client),
+        )
 
         async def note(_message: Msg) -> None:
             echo.note()
@@ -311,6 +329,21 @@ class Link:
 
     async def _renew(self) -> None:
         _log.warning("NATS: connected but deaf, connecting again")
+        await renew(self._client)
+
+    async def _note_lame_duck(self) -> None:
+        # nats-py waits for this before it reads on.
+        if has_other_server(self._client) and (self._leaving is None or self._leaving.done()):
+            self._leaving = asyncio.create_task(self._leave_lame_duck())
+
+    async def _leave_lame_duck(self) -> None:
+        """Go to another server before this one ends, with all that it has sent and been sent."""
+        _log.warning("NATS: the server is about to end, connecting to another")
+        with contextlib.suppress(Error, LinkError):
+            for subscription in list(self._client._subs.values()):  # noqa: SLF001 # see leave(); nats-py subscribes again
+                if subscription.subject != self._echo_inbox:
+                    await self._client._send_unsubscribe(subscription._id)  # noqa: SLF001 # the same
+            await self.barrier()
         await self._client.force_reconnect()
 
     def is_refused(self, subject: str) -> bool:
@@ -319,6 +352,9 @@ class Link:
 
     async def _note_error(self, error: Exception) -> None:
         line = _one_line(error)
+        if not self._client.is_connected:
+            # The socket of a failed attempt to reconnect: nats-py forgets it without closing it.
+            abort(self._client)
         for refused in (_REFUSED_SUBSCRIPTION, _REFUSED_PUBLISH):
             for subject in refused.findall(line.lower()):
                 self._refused.add(subject)
@@ -353,24 +389,31 @@ def _one_line(error: BaseException) -> str:
     return text or type(error).__name__
 
 
-async def ping(servers: Sequence[str], timeout_s: float) -> str:
+async def ping(servers: Sequence[str], timeout_s: float, tls: ssl.SSLContext | None = None) -> str:
     """Connect once, and give the server's version.
 
     Raises:
         LinkError: The server cannot be reached or refuses.
     """
-    async with _briefly(servers, timeout_s) as client:
+    async with _briefly(servers, timeout_s, tls=tls) as client:
         version = client.connected_server_version
         return f"{version.major}.{version.minor}.{version.patch}"
 
 
-async def ask(servers: Sequence[str], subject: str, body: bytes, timeout_s: float, inbox_prefix: str) -> bytes:
+async def ask(servers: Sequence[str], subject: str, body: bytes, timeout_s: float, **options: Any) -> bytes:
     """Connect, ask one question, and give the answer's body.
+
+    Args:
+        servers: URLs, which may hold credentials.
+        subject: Whom to ask.
+        body: The question.
+        timeout_s: Seconds.
+        options: As nats-py names them: `inbox_prefix`, `tls`.
 
     Raises:
         LinkError: The server cannot be reached, or nobody answers in time.
     """
-    async with _briefly(servers, timeout_s, inbox_prefix=inbox_prefix) as client:
+    async with _briefly(servers, timeout_s, **options) as client:
         try:
             return bytes((await client.request(subject, body, timeout=timeout_s)).data)
         except Error as error:
@@ -389,7 +432,8 @@ async def _briefly(servers: Sequence[str], timeout_s: float, **options: Any) -> 
     try:
         async with asyncio.timeout(timeout_s):
             once: dict[str, Any] = {"allow_reconnect": False, "max_reconnect_attempts": 1, "reconnect_time_wait": 0}
-            client = await nats.connect(list(servers), error_cb=keep, **once, **options)
+            client = Connection()
+            await client.connect(list(servers), error_cb=keep, **once, **options)
     except (Error, OSError, ValueError, TimeoutError) as error:
         raise LinkError(errors[-1] if errors else _one_line(error)) from error
     try:

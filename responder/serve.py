@@ -157,7 +157,9 @@ async def _wait_until_armed(child: Child) -> None:
 async def _connect(settings: ResponderSettings, signals: Signals) -> Link | None:
     """Connect to NATS, which may take as long as it is away; None when a signal came first."""
     connecting = asyncio.ensure_future(
-        Link.connect(settings.servers, f"claude-responder {settings.name}", settings.inbox_prefix)
+        Link.connect(
+            settings.servers, f"claude-responder {settings.name}", settings.inbox_prefix, settings.tls_context()
+        )
     )
     waited_for: set[asyncio.Future[Any]] = {connecting, signals.first}
     await asyncio.wait(waited_for, return_when=asyncio.FIRST_COMPLETED)

@@ -8,14 +8,16 @@ import difflib
 import os
 import shutil
 import socket
+import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
+from pydantic import AliasChoices, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from connection import check_certificates, check_key, tls_context
 from contract import (
     DEFAULT_INBOX_PREFIX,
     DEFAULT_SUBJECT_PREFIX,
@@ -57,6 +59,11 @@ class ResponderSettings(BaseSettings):
         validation_alias=AliasChoices("nats_url", _NATS_URL),
         repr=False,
         description="NATS servers, comma-separated; user-info is masked wherever it is shown",
+    )
+    nats_ca: Path | None = Field(None, description="PEM file of the authorities to trust for TLS to NATS")
+    nats_cert: Path | None = Field(None, description="PEM file of the certificate to show to NATS")
+    nats_key: Path | None = Field(
+        None, validate_default=True, description="PEM file of its private key, if --nats-cert does not hold it"
     )
     name: str = Field(
         default_factory=lambda: f"{_host_name()}-{os.getpid()}",
@@ -127,6 +134,16 @@ class ResponderSettings(BaseSettings):
     def _check_servers(cls, urls: str) -> str:
         return check_servers(urls)
 
+    @field_validator("nats_ca", "nats_cert")
+    @classmethod
+    def _check_certificates(cls, path: Path | None) -> Path | None:
+        return check_certificates(path)
+
+    @field_validator("nats_key")
+    @classmethod
+    def _check_key(cls, path: Path | None, info: ValidationInfo) -> Path | None:
+        return check_key(path, info.data.get("nats_cert"))
+
     @field_validator("cwd_roots", "allow", "models", "tools", "cli_env", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
@@ -179,12 +196,18 @@ class ResponderSettings(BaseSettings):
             raise ValueError(
                 "embedded_store: is for --embedded only; elsewhere the server's operator turns JetStream on"
             )
+        if self.embedded and (self.nats_ca or self.nats_cert or self.nats_url.startswith("tls:")):
+            raise ValueError("embedded: the server speaks no TLS, so there must be neither tls:// nor a certificate")
         return self
 
     @property
     def servers(self) -> list[str]:
         """NATS servers to connect to; may hold credentials."""
         return split_servers(self.nats_url)
+
+    def tls_context(self) -> ssl.SSLContext | None:
+        """Give what TLS to NATS with the certificates needs; None where the system's authorities are trusted."""
+        return tls_context(self.nats_ca, self.nats_cert, self.nats_key)
 
     def cli_path(self) -> Path | None:
         """Give the executable to run: the one named, else `claude` on PATH; None when there is none."""
@@ -215,10 +238,12 @@ def load_settings(options: Mapping[str, Any]) -> ResponderSettings:
     Raises:
         SettingsError: One of them is unknown or unusable.
     """
-    known = {f"{ENV_PREFIX}{name.upper()}" for name in ResponderSettings.model_fields} - {f"{ENV_PREFIX}NATS_URL"}
+    with_prefix = f"{ENV_PREFIX}{_NATS_URL}"
+    known = {f"{ENV_PREFIX}{name.upper()}" for name in ResponderSettings.model_fields}
     for name in os.environ:
-        if name.upper().startswith(ENV_PREFIX) and name.upper() not in known:
-            raise SettingsError(f"unknown setting {name}{_did_you_mean(name.upper(), known)}")
+        if name.upper().startswith(ENV_PREFIX) and name.upper() not in known - {with_prefix}:
+            hint = _did_you_mean(name.upper(), known).replace(with_prefix, _NATS_URL)
+            raise SettingsError(f"unknown setting {name}{hint}")
     try:
         return ResponderSettings(**{name: value for name, value in options.items() if value is not None})
     except ValidationError as error:

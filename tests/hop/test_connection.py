@@ -6,7 +6,6 @@ import signal
 import socket
 from contextlib import AsyncExitStack
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 from nats.errors import Error
@@ -20,13 +19,8 @@ from tests.hop.conftest import SUBJECT, Fleet, RawCaller
 from tests.support.conditions import wait_until
 from tests.support.fake_cli import fake_cli
 from tests.support.nats_server import nats_server, with_jetstream
+from tests.support.poison import POISON, publish_poison
 from tests.support.responder_process import ROOT, responder_process
-
-# Each of them ends nats-py's read loop while the client goes on to say that it is connected.
-POISON = {
-    "reply subject that is not UTF-8": b"PUB %s _INBOX.\xff\xfe 2\r\nhi\r\n",
-    "header block without its first line": b"HPUB %s _INBOX.a 7 9\r\nbad\r\n\r\nhi\r\n",
-}
 
 
 @pytest.mark.parametrize("poison", POISON.values(), ids=POISON.keys())
@@ -35,15 +29,7 @@ async def test_a_message_that_cannot_be_read_does_not_make_a_responder_deaf(
 ) -> None:
     """After a malformed message the responder notices that it hears nothing, connects again and serves."""
     responder = await fleet.start("r1", cli=str(fake_cli(fleet.home, "cat >/dev/null; answer ok")))
-    address = urlsplit(nats_url)
-    reader, writer = await asyncio.open_connection(address.hostname, address.port)
-    await reader.readline()
-    writer.write(b'CONNECT {"verbose":false,"headers":true,"no_responders":true}\r\n')
-    writer.write(poison % SUBJECT.encode() + b"PING\r\n")
-    await writer.drain()
-    assert await asyncio.wait_for(reader.readline(), 5) == b"PONG\r\n"
-    writer.close()
-    await writer.wait_closed()
+    await publish_poison(nats_url, SUBJECT, poison)
 
     async def is_served() -> bool:
         try:
@@ -116,9 +102,9 @@ async def test_the_documented_permissions_are_enough(tmp_path: Path, api: StubAP
             assert (await requester.result(ticket, timeout=20)).text == "ok"
             assert [listed.state for listed in await requester.tickets()] == ["done"]
         as_responder = [url.replace("//", "//responder:change-me-1@")]
-        assert b'"r1"' in await ask(as_responder, "claude.cli.health.r1", b"", 20, "_INBOX_claude")
+        assert b'"r1"' in await ask(as_responder, "claude.cli.health.r1", b"", 20, inbox_prefix="_INBOX_claude")
         with pytest.raises(LinkError, match="permissions violation for publish"):
-            await ask(as_responder, SUBJECT, b"{}", 0.5, "_INBOX_claude")
+            await ask(as_responder, SUBJECT, b"{}", 0.5, inbox_prefix="_INBOX_claude")
         assert not any("in memory" in line for line in responder.log), responder.log
         responder.signal()
         assert await responder.wait() == 0

@@ -8,6 +8,7 @@ import nats
 import pytest
 from nats.aio.msg import Msg
 
+from tests.support.certificates import Certificates
 from tests.support.nats_server import nats_server
 
 COLUMNS = 80
@@ -73,6 +74,20 @@ async def test_health_with_nobody_there(tmp_path: Path) -> None:
     assert (status, out) == (1, "")
     assert err.startswith("claude-responder: no answer on claude.cli.health.r1: ")
     assert err.endswith(f"(NATS at {url}, --timeout 10)\n")
+
+
+async def test_a_private_authority(tmp_path: Path) -> None:
+    """Whatever asks NATS for an errand trusts the authority of the settings, and no other."""
+    files = Certificates.make(tmp_path / "certificates")
+    async with nats_server(tmp_path, files.server_config()) as url:
+        for trusted, health, check in (
+            ({"CLAUDE_RESPONDER_NATS_CA": str(files.ca)}, "no answer on claude.cli.health.r1", "nats-server 2"),
+            ({}, "certificate verify failed", "FAILED"),
+        ):
+            _, _, err = await run("health", "--of", "r1", NATS_URL=url, **trusted)
+            assert health in err
+            _, out, _ = await run("check", NATS_URL=url, **trusted)
+            assert check in next(line for line in out.splitlines() if line.startswith("│ NATS"))
 
 
 async def test_health_of_something_else(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from contract import mask_servers
 from responder.arguments import OPT_INS
 from responder.settings import ResponderSettings, SettingsError, host_environment, load_settings
+from tests.support.certificates import Certificates
 
 CANARY = "canary-5f1c9"
 
@@ -115,7 +116,7 @@ def test_an_unknown_variable_is_refused_with_the_nearest(
 def test_nats_url_has_no_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
     """NATS's address has one variable, NATS_URL, and no second one that would be forgotten."""
     monkeypatch.setenv("CLAUDE_RESPONDER_NATS_URL", f"nats://u:{CANARY}@h")
-    assert "unknown setting CLAUDE_RESPONDER_NATS_URL" in refusal_of()
+    assert refusal_of() == "unknown setting CLAUDE_RESPONDER_NATS_URL: did you mean NATS_URL?"
 
 
 def test_other_variables_are_not_our_business(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,6 +162,9 @@ REFUSED: list[tuple[str, Any]] = [
     ("log_level", CANARY),
     ("log_level", "INFO"),
     ("embedded", CANARY),
+    ("nats_ca", f"/{CANARY}.pem"),
+    ("nats_cert", "/etc/passwd"),
+    ("nats_key", f"/{CANARY}.pem"),
     ("slotz", CANARY),
 ]
 
@@ -237,6 +241,13 @@ def test_embedded_on_loopback(url: str) -> None:
 def test_embedded_elsewhere_is_refused(url: str) -> None:
     """A server of the responder's own listens on loopback only, so any other address is a mistake."""
     assert "embedded: the server listens on loopback only" in refusal_of(embedded=True, nats_url=url)
+
+
+def test_embedded_with_tls_is_refused(tmp_path: Path) -> None:
+    """A server of the responder's own speaks no TLS, so asking for it would never connect."""
+    ca = Certificates.make(tmp_path / "certificates").ca
+    for options in ({"nats_url": "tls://127.0.0.1:4222"}, {"nats_ca": ca}):
+        assert "embedded: the server speaks no TLS" in refusal_of(embedded=True, **options)
 
 
 @pytest.mark.parametrize(
