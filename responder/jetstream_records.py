@@ -192,7 +192,8 @@ class JetStreamRecords:
     async def is_gone(self, instance: str) -> bool:
         """Ask the instance twice, half a second apart: NATS says 503 where nobody listens.
 
-        Nothing else is evidence: a frozen process does not answer, and goes on later.
+        Silence is no evidence: a frozen process does not answer, and goes on later. Nor is a 503 proof: a process may
+        live without its connection (`docs/protocol.md`, idempotency keys).
         """
         for pause_s in (_GONE_AFTER_S, 0):
             if not self.jetstream.asker.is_settled:

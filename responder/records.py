@@ -59,7 +59,7 @@ class Records(Protocol):
         """Read the reply of a run that has ended; None where it is not there any more."""
 
     async def is_gone(self, instance: str) -> bool:
-        """Say whether a responder's process surely runs nothing any more; False where nobody knows."""
+        """Say whether a responder's process is to be taken for gone; False where nobody knows."""
 
 
 @dataclass
