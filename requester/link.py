@@ -46,7 +46,8 @@ _log = logging.getLogger(__name__)
 # A server from which nothing comes is left after three to four of these.
 PING_INTERVAL_S = 0.5
 # nats-py counts unanswered pings only, which a slow connection may have: it gets a quarter of a minute.
-_UNANSWERED_PINGS_MAX = 30
+_UNANSWERED_PINGS_MAX = 40
+_PING_TO_LOOK = 0.8
 _RECONNECT_WAIT_S = 0.5
 # A frozen server never confirms the end of a connection (over TLS nats-py waits 30 s for it).
 _CLOSE_GRACE_S = 1.0
@@ -177,8 +178,9 @@ class Link:
         Raises:
             RequesterError: What came of it at once.
         """
-        # nats-py says int and sleeps that long.
-        timings: dict[str, Any] = {"reconnect_time_wait": _RECONNECT_WAIT_S, "ping_interval": ping_interval_s}
+        # nats-py says int and sleeps that long. An answer has to come between any two looks.
+        pings_s = _PING_TO_LOOK * ping_interval_s
+        timings: dict[str, Any] = {"reconnect_time_wait": _RECONNECT_WAIT_S, "ping_interval": pings_s}
         credentials: dict[str, Any] = shared_user_info(settings.servers)
         try:
             await self.client.connect(
@@ -206,7 +208,7 @@ class Link:
             await self.client.flush()
         except (nats_errors.Error, OSError) as error:
             raise translate(error) from error
-        self._silence = Silence(self._look, self.renew, ping_interval_s)
+        self._silence = Silence(self._look, lambda: self.is_deaf, self.renew, ping_interval_s)
         self._keep(self._silence.watch())
         if not self.ready.done():
             self.settle(None)

@@ -11,7 +11,9 @@ FAST_S = 0.005
 NOTHING = Traffic(0, 0)
 
 
-async def renewals(looks: Iterator[Traffic | None], until: Callable[[int, int], bool]) -> tuple[int, int]:
+async def renewals(
+    looks: Iterator[Traffic | None], until: Callable[[int, int], bool], deaf_at: int = 0
+) -> tuple[int, int]:
     """Watch until the numbers of looks and of renewals are as wanted; give them."""
     looked = renewed = 0
     is_done = asyncio.Event()
@@ -27,7 +29,7 @@ async def renewals(looks: Iterator[Traffic | None], until: Callable[[int, int], 
         nonlocal renewed
         renewed += 1
 
-    watching = asyncio.create_task(Silence(look, renew, FAST_S).watch())
+    watching = asyncio.create_task(Silence(look, lambda: looked == deaf_at, renew, FAST_S).watch())
     async with asyncio.timeout(5):
         await is_done.wait()
     watching.cancel()
@@ -37,6 +39,12 @@ async def renewals(looks: Iterator[Traffic | None], until: Callable[[int, int], 
 async def test_a_connection_on_which_nothing_moves_is_renewed() -> None:
     """Three looks that find what the first one found renew the connection, and it has as many again after that."""
     assert await renewals(repeat(NOTHING), lambda _, renewed: renewed == 2) == (9, 2)
+
+
+async def test_a_deaf_connection_is_renewed_at_once() -> None:
+    """What is known to hear nothing is not looked at any longer, whatever still moves."""
+    moving = (Traffic(number, 0) for number in count())
+    assert await renewals(moving, lambda _, renewed: renewed == 1, deaf_at=2) == (3, 1)
 
 
 async def test_a_connection_that_answers_is_left_alone() -> None:
@@ -75,7 +83,7 @@ async def test_doubt_comes_with_the_first_look_and_goes_with_any_movement() -> N
     async def renew() -> None:
         raise AssertionError("nothing is still for long")
 
-    silence = Silence(look, renew, FAST_S)
+    silence = Silence(look, lambda: False, renew, FAST_S)
     watching = asyncio.create_task(silence.watch())
     async with asyncio.timeout(5):
         await is_over.wait()
