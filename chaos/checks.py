@@ -70,7 +70,7 @@ def none_twice(evidence: Evidence) -> Check:
 
 
 def twice_only_what_was_lost(evidence: Evidence) -> Check:
-    """Only what the victim had started was started again."""
+    """Only what the victims had started was started again."""
     return _names("started again only what was lost", evidence.started_twice() - evidence.started_there())
 
 
@@ -80,7 +80,7 @@ def none_late(evidence: Evidence) -> Check:
 
 
 def unstarted_answered(evidence: Evidence) -> Check:
-    """Only what the victim had started has failed.
+    """Only what the victims had started has failed.
 
     A request may have got its go so short a time before the fault that its CLI had not told the ledger: at most one
     for each slot in which the ledger knew of no run.

@@ -18,19 +18,19 @@ class Fault:
 
     Attributes:
         at: When.
-        victim: The responder it was done to, where it was one.
-        open_slots: How many of the victim's slots no run had then, as far as the ledger knew.
-        under_way: How many runs there were then, everywhere or at the victim.
+        victims: The responders it was done to, where it was done to responders.
+        open_slots: How many of a victim's slots no run had then, as far as the ledger knew.
+        under_way: How many runs there were then, everywhere or at a victim.
         healed_at: When it was undone.
         left: How many processes of runs were there when there should be none any more; None where that is no matter.
         gone_after_s: After how many seconds the last of them was seen.
-        overdue: How many runs of the victim, whose requester had moved on, were not ended in time after it was undone.
+        overdue: How many runs of a victim, whose requester had moved on, were not ended in time after it was undone.
         abandoned: How many such runs there were.
         note: How it was done, where there is more than one way.
     """
 
     at: float
-    victim: str | None = None
+    victims: tuple[str, ...] = ()
     open_slots: int = 0
     under_way: int = 0
     healed_at: float | None = None
@@ -92,13 +92,17 @@ class Evidence:
         return {run.token for run in self.runs if run.started_at > ended.get(run.token, run.started_at)}
 
     def started_there(self) -> set[str]:
-        """Give the tokens which the victim, or anybody if there is none, had started and not answered when it came."""
-        victims = {self.fault.victim} if self.fault.victim else {run.responder for run in self.runs}
-        there = {run.token for run in self.runs if run.responder in victims and run.started_at <= self.fault.at}
+        """Give the tokens which the victims had started and not answered when it came.
+
+        Until it is healed a victim starts nothing more, but what it had just started may tell the ledger a moment later.
+        """
+        fault = self.fault
+        until = float("inf") if fault.healed_at is None else fault.healed_at
+        there = {run.token for run in self.runs if run.responder in fault.victims and run.started_at < until}
         return {asked.token for asked in self.asked if asked.token in there and asked.was_under_way(self.fault.at)}
 
     def affected(self) -> list[Asked]:
-        """Give the requests that the fault has ended, and those which the victim had started."""
+        """Give the requests that the fault has ended, and those which the victims had started."""
         there = self.started_there()
         return [asked for asked in self.asked if asked.token in there or asked in self.failed()]
 

@@ -30,6 +30,7 @@ async def kill(fleet: Fleet) -> Fault:
     victim = await _pick(fleet)
     fault = _fault(fleet, victim)
     fleet.kill(victim)
+    fault.at = now()
     fleet.no_more()
     fault.left, fault.gone_after_s = await fleet.watch_processes(GONE_WITHIN_S, victim)
     return fault
@@ -40,6 +41,7 @@ async def freeze(fleet: Fleet) -> Fault:
     victim = await _pick(fleet)
     fault = _fault(fleet, victim)
     fleet.responders[victim].signal(signal.SIGSTOP)
+    fault.at = now()
     await asyncio.sleep(fleet.plan.outage_s)
 
     async def thaw() -> None:
@@ -97,11 +99,11 @@ async def kill_everything(fleet: Fleet) -> Fault:
     fault = await _wait_for_runs(fleet)
     for name in RESPONDERS:
         fleet.kill(name)
+    fault.at, fault.victims = now(), RESPONDERS
     await fleet.servers[0].kill()
     await asyncio.sleep(fleet.plan.outage_s)
     await fleet.servers[0].start()
     await asyncio.gather(*(fleet.start_responder(f"{name}-new") for name in RESPONDERS))
-    fault.healed_at = now()
     fleet.no_more()
     return fault
 
@@ -169,7 +171,7 @@ def _fault(fleet: Fleet, victim: str) -> Fault:
     """Give a fault that is done to a responder now."""
     at = now()
     slots = open_slots(fleet.cli.ledger.runs(), victim, at)
-    return Fault(at, victim, slots, SLOTS - slots)
+    return Fault(at, (victim,), slots, SLOTS - slots)
 
 
 def _long_runs(fleet: Fleet) -> list[Run]:
@@ -189,11 +191,11 @@ async def _undo(fleet: Fleet, fault: Fault, undo: Callable[[], Awaitable[None]],
 
 
 def _runs_of(fleet: Fleet, fault: Fault) -> list[Run]:
-    return [run for run in fleet.cli.ledger.runs() if run.responder == fault.victim and run.is_under_way(now())]
+    return [run for run in fleet.cli.ledger.runs() if run.responder in fault.victims and run.is_under_way(now())]
 
 
 def _still_there(fleet: Fleet, fault: Fault, runs: list[Run]) -> list[Run]:
     """Give those of some runs that have a process, or, where the ledger knows no processes, that have not ended."""
-    processes = fleet.processes(fault.victim)
+    processes = fleet.processes()
     tokens = {run.token for run in _runs_of(fleet, fault)}
     return [run for run in runs if (processes & set(run.pids) if run.pids else run.token in tokens)]

@@ -65,9 +65,9 @@ def document(outcome: Verdict | NoVerdict) -> dict[str, Any]:
 
 
 def _reported_after_s(evidence: Evidence) -> float | None:
-    """Give how long the victim's requesters did not know of the fault; None where there was no victim."""
+    """Give how long the victims' requesters did not know of the fault; None where there was no victim."""
     longest = evidence.longest_report_s()
-    return None if longest is None or evidence.fault.victim is None else round(longest, 2)
+    return None if longest is None or not evidence.fault.victims else round(longest, 2)
 
 
 def _cells(outcome: Verdict | NoVerdict) -> list[str]:

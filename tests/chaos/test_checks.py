@@ -55,10 +55,19 @@ def test_what_should_be_passes(judge: Judge) -> None:
 
 
 def test_what_was_hit_may_start_again_if_asked_so() -> None:
-    """With failover a second start of what the victim ran is no fault, though it is counted."""
+    """With failover a second start of what a victim ran is no fault, though it is counted."""
     again = with_run(Run("hit", "r3", 100.5))
     assert checks.twice_only_what_was_lost(again).is_good
     assert not checks.none_twice(again).is_good
+
+
+def test_what_was_hit_may_tell_the_ledger_late() -> None:
+    """A CLI that was started just before its responder was killed is one of its runs; after a healing it is none."""
+    runs = tuple(replace(run, started_at=100.01) if run.token == "hit" else run for run in GOOD.runs)
+    late = replace(GOOD, runs=(*runs, Run("hit", "r3", 100.5)))
+    assert checks.twice_only_what_was_lost(late).is_good
+    healed = replace(late, fault=replace(GOOD.fault, healed_at=100.005))
+    assert not checks.twice_only_what_was_lost(healed).is_good
 
 
 def test_a_run_too_new_for_the_ledger_is_allowed_for_each_open_slot() -> None:
