@@ -94,7 +94,7 @@ class Evidence:
     def started_there(self) -> set[str]:
         """Give the tokens which the victims had started and not answered when it came.
 
-        Until it is healed a victim starts nothing more, but what it had just started may tell the ledger a moment later.
+        Until it is healed a victim starts nothing more, but what it just started may be in the ledger a moment later.
         """
         fault = self.fault
         until = float("inf") if fault.healed_at is None else fault.healed_at
