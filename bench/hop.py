@@ -16,6 +16,7 @@ from nats.aio.msg import Msg
 from rich.console import Console
 from rich.table import Table
 
+from bench.bare import BareRequester
 from bench.load import Call, Latencies, measure
 from bench.noop import write_noop
 from contract import ExecuteRequest
@@ -64,6 +65,7 @@ async def _ways(folder: Path) -> AsyncIterator[dict[str, Call]]:
 
         await raw.subscribe("echo", cb=echo)
         caller = await nats.connect(url)
+        bare = await BareRequester.make(caller)
         environment["NATS_URL"] = url
         async with (
             responder_process("bench", environment, "--slots", "50"),
@@ -74,6 +76,7 @@ async def _ways(folder: Path) -> AsyncIterator[dict[str, Call]]:
                 "asyncio exec in the caller": lambda: _asyncio_exec(noop),
                 "responder's spawn in the caller": lambda: _spawn(noop),
                 "plain request → responder": lambda: caller.request("claude.cli.execute", _PLAIN, timeout=30),
+                "attended request → responder": lambda: bare.ask(_PLAIN),
                 "requester → responder": lambda: requester.execute(_PROMPT),
             }
         await caller.close()
