@@ -1,6 +1,7 @@
 """The sessions of the requesters that attend to attempts here: one beat for all attempts of a session."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -47,6 +48,7 @@ class Sessions:
         self._reply_of = reply_of
         self._sessions: dict[str, Session] = {}
         self._settles_at = 0.0
+        self._renewed = asyncio.Event()
 
     def __repr__(self) -> str:
         return f"<Sessions {len(self._sessions)}>"
@@ -83,11 +85,12 @@ class Sessions:
             self._abandon_if_lost(self._sessions[name])
 
     def reconnect(self) -> None:
-        """Note that our own connection was renewed."""
+        """Note that our own connection was renewed: requesters that miss beats hear one at once."""
         now = asyncio.get_running_loop().time()
         self._settles_at = now + SETTLE_S
         for session in self._sessions.values():
             session.pulse.reconnect(now)
+        self._renewed.set()
 
     async def beat(self, is_up: Callable[[], bool]) -> None:
         """Beat until cancelled; `is_up` says whether there is a connection: silence without one says nothing."""
@@ -95,7 +98,10 @@ class Sessions:
         while True:
             is_in_doubt = any(one.pulse.verdict is Verdict.UNREACHABLE for one in self._sessions.values())
             pause_s = _BEAT_AGAIN_S if is_in_doubt else self._instance.beat_s
-            await asyncio.sleep(pause_s)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause_s):
+                    await self._renewed.wait()
+            self._renewed.clear()
             if not is_up():
                 continue
             self._instance.beats += 1

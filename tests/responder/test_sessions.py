@@ -76,6 +76,24 @@ async def test_one_beat_for_a_thousand_attempts(tmp_path: Path) -> None:
 
 
 @virtual_time
+async def test_a_renewed_connection_beats_at_once(tmp_path: Path) -> None:
+    """Who has missed beats while the connection was away hears one as soon as it is back."""
+    stage = Stage.make(tmp_path)
+    beating = stage.beat()
+    await started(stage)
+    await advance(0.76)
+    assert len(beats(stage)) == 1
+    stage.sessions.reconnect()
+    await settle()
+    assert len(beats(stage)) == 2
+    beating.cancel()
+    stage.run.finish()
+    await settle()
+    stage.say(FrameKind.ACK)
+    await settle()
+
+
+@virtual_time
 async def test_each_session_gets_its_own_beat(tmp_path: Path) -> None:
     """A beat names the attempts of its session alone, from their arrival to their end, and says where a 503 goes."""
     stage, other = Stage.make(tmp_path), "_INBOX.requester2"
