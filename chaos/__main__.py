@@ -34,7 +34,10 @@ def main() -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep logs, journals and ledgers there")
     given = parser.parse_args()
-    options = Options(given.short, Path(os.environ["CLAUDE_CLI"]) if given.cli == "real" else None, given.relay)
+    cli = Path(os.environ.get("CLAUDE_CLI", "")) if given.cli == "real" else None
+    if cli is not None and not cli.is_file():
+        parser.error("--cli real: CLAUDE_CLI has to name the CLI")
+    options = Options(given.short, cli, given.relay)
     cases = [case for case in CASES if not given.case or case.name in given.case]
     console = Console(width=120)
     try:

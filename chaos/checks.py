@@ -55,8 +55,9 @@ def none_left_at_end(evidence: Evidence) -> Check:
 
 def none_left_in_time(evidence: Evidence) -> Check:
     """Soon after the fault, nothing is there of the runs that nobody looks after or awaits any more."""
-    left = evidence.fault.left
-    return Check("no process left after 2 s", left == 0, f"{left} left")
+    fault = evidence.fault
+    detail = f"{fault.left} of {fault.processes} left"
+    return Check("no process left after 2 s", fault.left == 0 and fault.processes > 0, detail)
 
 
 def all_answered(evidence: Evidence) -> Check:

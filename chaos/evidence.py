@@ -22,6 +22,7 @@ class Fault:
         open_slots: How many of a victim's slots no run had then, as far as the ledger knew.
         under_way: How many runs there were then, everywhere or at a victim.
         healed_at: When it was undone.
+        processes: How many processes of runs there were before it, where they have to end with it.
         left: How many processes of runs were there when there should be none any more; None where that is no matter.
         gone_after_s: After how many seconds the last of them was seen.
         overdue: How many runs of a victim, whose requester had moved on, were not ended in time after it was undone.
@@ -34,6 +35,7 @@ class Fault:
     open_slots: int = 0
     under_way: int = 0
     healed_at: float | None = None
+    processes: int = 0
     left: int | None = None
     gone_after_s: float | None = None
     overdue: int = 0

@@ -28,9 +28,10 @@ _LOOK_EVERY_S = 0.05
 async def kill(fleet: Fleet) -> Fault:
     """Kill a responder with SIGKILL, and see what is left of its runs after two seconds."""
     victim = await _pick(fleet)
+    processes = len(fleet.processes(victim))
     fault = _fault(fleet, victim)
     fleet.kill(victim)
-    fault.at = now()
+    fault.at, fault.processes = now(), processes
     fleet.no_more()
     fault.left, fault.gone_after_s = await fleet.watch_processes(GONE_WITHIN_S, victim)
     return fault
@@ -111,7 +112,9 @@ async def kill_everything(fleet: Fleet) -> Fault:
 async def kill_requester(fleet: Fleet) -> Fault:
     """Kill the requester with SIGKILL, see what is left of all runs after two seconds, and wait for what starts yet."""
     fault = await _wait_for_runs(fleet)
+    fault.processes = len(fleet.processes())
     fleet.load.signal(signal.SIGKILL)
+    fault.at = now()
     fault.left, fault.gone_after_s = await fleet.watch_processes(GONE_WITHIN_S)
     await asyncio.sleep(_AFTERWARDS_S)
     return fault

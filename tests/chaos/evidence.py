@@ -13,7 +13,7 @@ HIT = Asked("hit", 99.0, 100.6, "responder_lost", executed=True, responder="r1")
 OTHER = Asked("other", 99.5, 101.0, ANSWERED, responder="r2")
 LATER = Asked("later", 100.5, 101.5, ANSWERED, responder="r2")
 RUNS = (Run("hit", "r1", 99.1, (1, 2)), Run("other", "r2", 99.6), Run("later", "r2", 100.6))
-FAULT = Fault(100.0, ("r1",), under_way=5, left=0, abandoned=1)
+FAULT = Fault(100.0, ("r1",), under_way=5, processes=10, left=0, abandoned=1)
 GOOD = Evidence(PLAN, (HIT, OTHER, LATER), RUNS, FAULT, exits={"r2": 0, "r3": 0})
 
 

@@ -20,6 +20,7 @@ SEEN: dict[str, tuple[Judge, Evidence]] = {
     "a process at the end": (checks.none_left_at_end, replace(GOOD, left_at_end=1)),
     "a process after 2 s": (checks.none_left_in_time, with_fault(left=1)),
     "processes that were not counted": (checks.none_left_in_time, with_fault(left=None)),
+    "no process that could have been left": (checks.none_left_in_time, with_fault(processes=0)),
     "a failure": (checks.all_answered, GOOD),
     "a second start": (checks.none_twice, with_run(Run("other", "r3", 100.2))),
     "a second start of what was not hit": (checks.twice_only_what_was_lost, with_run(Run("other", "r3", 100.2))),
