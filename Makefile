@@ -35,7 +35,7 @@ schema: setup ## write docs/schema from the models
 bench: setup ## measure the hop, side by side with the bare spawn
 	@$(PYTHON) -m bench
 
-chaos: setup ## every fault for real, under load, with a report (SHORT=1: in a minute and a half; CASE=kill: one of them)
+chaos: setup ## every fault for real, under load, with a report (SHORT=1: in two minutes; CASE=kill: one of them)
 	@$(PYTHON) -m chaos $(if $(SHORT),--short) $(foreach name,$(CASE),--case $(name))
 
 up: ## NATS and two responders in containers
