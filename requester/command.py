@@ -38,6 +38,9 @@ def ask(  # noqa: PLR0913 # one parameter for each option
     idempotency_key: Annotated[
         str | None, typer.Option(metavar="KEY", help="Join the run with this key, or get its result, if there is one.")
     ] = None,
+    priority: Annotated[
+        str, typer.Option(metavar="CLASS", help="interactive, or batch, which waits behind it.")
+    ] = "interactive",
     nats_url: Annotated[str | None, typer.Option(help="NATS servers; $NATS_URL keeps a password out of ps.")] = None,
     subject_prefix: Annotated[str | None, typer.Option(help="What the fleet's subjects begin with.")] = None,
     verbose: Annotated[
@@ -51,6 +54,7 @@ def ask(  # noqa: PLR0913 # one parameter for each option
         question = _read_prompt(prompt)
         with _telemetry(), _spinner():
             options = {"timeout": timeout, "args": arg or None, "cwd": cwd, "idempotency_key": idempotency_key}
+            options["priority"] = priority
             reply = asyncio.run(_execute(settings, question, **options))
     except (SettingsError, TelemetryError) as error:
         raise _failed(str(error), exit_codes.USAGE) from None

@@ -21,6 +21,7 @@ from contract import (
     RequestError,
     Whole,
     message_size,
+    session_of,
     split,
 )
 from responder.attempt import Attempt, State
@@ -107,6 +108,11 @@ class AttendedCaller:
     def attempt(self) -> str:
         """Its name: the reply subject of the request."""
         return self._incoming.reply_subject
+
+    @property
+    def session(self) -> str:
+        """The session of the attempt."""
+        return session_of(self.attempt)
 
     @property
     def reply_max_bytes(self) -> int | None:

@@ -22,6 +22,7 @@ PURE = (
     "requester/retry.py",
     "requester/exit_codes.py",
     "responder/arguments.py",
+    "responder/backlog.py",
     "responder/document.py",
     "responder/outcome.py",
     "responder/redaction.py",
