@@ -68,6 +68,9 @@ def execute(  # noqa: PLR0913 # one parameter for each option
     idempotency_key: Annotated[
         str | None, typer.Option(metavar="KEY", help="Join the run with this key, or get its result, if there is one.")
     ] = None,
+    priority: Annotated[
+        str, typer.Option(metavar="CLASS", help="interactive, or batch, which waits behind it.")
+    ] = "interactive",
     nats_url: NatsUrl = None,
     subject_prefix: Prefix = None,
     verbose: Verbose = False,
@@ -80,6 +83,7 @@ def execute(  # noqa: PLR0913 # one parameter for each option
             "args": arg or None,
             "cwd": cwd,
             "idempotency_key": idempotency_key,
+            "priority": priority,
         }
         question = _read_prompt(prompt)
         reply = _ask(settings, lambda requester: requester.execute(question, **options))

@@ -85,7 +85,7 @@ def assemble(settings: ResponderSettings, host: Mapping[str, str], *, tracing: b
     service = Service(
         inbox_prefix=settings.inbox_prefix,
         admission=Admission(request_limits, argument_policy(settings), directories),
-        slots=Slots(settings.slots, settings.backlog_max),
+        slots=Slots(settings.slots, settings.backlog_max, settings.batch_max_wait_s),
         execution=Execution(cli, runner, environment, directories, spans),
         keyed=Keyed(Claims(MemoryRecords(settings.keep_results_s), instance.id)),
         answers=Answers(settings.name, environment.secrets()),

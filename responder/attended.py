@@ -21,6 +21,7 @@ from contract import (
     RequestError,
     Whole,
     message_size,
+    session_of,
     split,
 )
 from responder.attempt import Attempt, State
@@ -115,6 +116,11 @@ class AttendedCaller:
     def announced_bytes(self) -> int:
         """How large its request is, in bytes, where it comes in parts."""
         return 0 if self._announced is None else self._announced.whole.size
+
+    @property
+    def session(self) -> str:
+        """The session of the attempt."""
+        return session_of(self.attempt)
 
     @property
     def reply_max_bytes(self) -> int | None:

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
-from contract import RequestError
+from contract import RequestError, session_of
 from responder.execution import NOBODY, Audience
 
 
@@ -58,6 +58,10 @@ class Caller(Protocol):
     """Who asked for a run, and awaits its result."""
 
     @property
+    def session(self) -> str:
+        """The connection from which it asks; slots are shared between sessions."""
+
+    @property
     def reply_max_bytes(self) -> int | None:
         """The largest reply it can be given, headers included; None for any."""
 
@@ -106,6 +110,7 @@ class Caller(Protocol):
 class Anybody:
     """A caller that just awaits the result, in this process."""
 
+    session = ""
     reply_max_bytes: int | None = None
     audience = NOBODY
 
@@ -147,6 +152,7 @@ class PlainCaller(Anybody):
         self._incoming = incoming
         self._outlet = outlet
         self._refused = refused
+        self.session = session_of(incoming.reply_subject)
         self.reply_max_bytes = outlet.max_payload
 
     async def body(self) -> bytes:

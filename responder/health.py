@@ -58,6 +58,7 @@ class Health:
             slots=service.slots.count,
             in_flight=service.slots.in_flight,
             backlog=service.slots.backlog,
+            expired=service.statistics.expired,
             uptime_s=round(service.statistics.uptime_s(), 3),
             deep=deep,
             reason=problem,

@@ -68,7 +68,7 @@ class Micro:
             "last_error": done.last_error,
             "processing_time": done.processing_ns,
             "average_processing_time": done.processing_ns // done.requests if done.requests else 0,
-            "data": {"in_flight": self.slots.in_flight, "backlog": self.slots.backlog},
+            "data": {"in_flight": self.slots.in_flight, "backlog": self.slots.backlog, "expired": done.expired},
         }
         started = done.started.isoformat(timespec="milliseconds").replace("+00:00", "Z")
         return {"started": started, "endpoints": [{**self._endpoint(), **numbers}]}

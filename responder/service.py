@@ -142,7 +142,10 @@ class Service:
         now = asyncio.get_running_loop().time
         arrived_at = now()
         with self.tracing.wait_for_slot(self.slots.backlog):
-            slot = await caller.wait(self.slots.take(job.deadline), job.deadline, is_free=self.slots.has_free)
+            taking = self.slots.take(
+                job.deadline, arrived_at=job.arrived_at, priority=job.priority, caller=caller.session
+            )
+            slot = await caller.wait(taking, job.deadline, is_free=self.slots.has_free)
         with slot:
             wait_s = now() - arrived_at
             await caller.claim()

@@ -66,6 +66,13 @@ class ResponderSettings(BaseSettings):
     cli: Path | None = Field(None, description="the claude executable (default: claude on PATH)")
     slots: int = Field(5, ge=1, le=1000, description="how many CLIs run at a time")
     backlog_max: int = Field(100, ge=0, le=100_000, description="how many requests may wait for a slot")
+    batch_max_wait_s: float = Field(
+        30.0,
+        ge=0,
+        le=86_400,
+        allow_inf_nan=False,
+        description="seconds after which a waiting batch request counts as interactive",
+    )
     subject_prefix: str = Field(DEFAULT_SUBJECT_PREFIX, description="what the fleet's subjects begin with")
     inbox_prefix: str = Field(DEFAULT_INBOX_PREFIX, description="what a reply subject must begin with")
     prompt_max_bytes: int = Field(PROMPT_MAX_BYTES, ge=1, le=PROMPT_MAX_BYTES, description="the largest prompt")

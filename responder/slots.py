@@ -1,13 +1,16 @@
-"""Slots and the bounded first-in-first-out backlog in front of them."""
+"""Slots, and the bounded backlog in front of them."""
 
 import asyncio
-import collections
 import contextlib
 from collections.abc import Iterator
+
+from contract import Priority
+from responder.backlog import Backlog, Waiting
 
 _RETRY_MIN_MS = 100
 _RETRY_MAX_MS = 30_000
 _SMOOTHING = 0.2
+_BATCH_MAX_WAIT_S = 30.0
 
 
 class BacklogFullError(Exception):
@@ -37,18 +40,19 @@ class WaitedTooLongError(Exception):
 
 
 class Slots:
-    """The permits to run one CLI each; requests that find none wait in order of arrival.
+    """The permits to run one CLI each; requests that find none wait, in the order of `backlog.py`.
 
     Args:
         count: How many runs there may be at a time.
         backlog_max: How many requests may wait.
+        batch_max_wait_s: Seconds after which a batch request counts as interactive.
     """
 
-    def __init__(self, count: int, backlog_max: int) -> None:
+    def __init__(self, count: int, backlog_max: int, batch_max_wait_s: float = _BATCH_MAX_WAIT_S) -> None:
         self.count = count
         self._free = count
         self._backlog_max = backlog_max
-        self._backlog: collections.deque[asyncio.Future[None]] = collections.deque()
+        self._backlog: Backlog[asyncio.Future[None]] = Backlog(batch_max_wait_s)
         self._hold_s = 1.0
         self._is_closed = False
         self._freed = asyncio.Event()
@@ -71,11 +75,21 @@ class Slots:
         """How many requests wait for a slot."""
         return len(self._backlog)
 
-    async def take(self, deadline: float) -> contextlib.AbstractContextManager[None]:
+    async def take(
+        self,
+        deadline: float,
+        *,
+        arrived_at: float | None = None,
+        priority: Priority = Priority.INTERACTIVE,
+        caller: str = "",
+    ) -> contextlib.AbstractContextManager[None]:
         """Wait for a slot.
 
         Args:
             deadline: Loop time, in seconds, after which a slot is of no use any more.
+            arrived_at: Loop time, in seconds, since which the request waits; None for now.
+            priority: Its class.
+            caller: Whose it is; callers share the slots.
 
         Returns:
             The slot: a context at whose end it is given back.
@@ -85,15 +99,19 @@ class Slots:
             BacklogClosedError: The responder stops.
             WaitedTooLongError: The deadline passed first.
         """
-        await self._wait_for_turn(deadline)
-        return self._held()
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        now = asyncio.get_running_loop().time()
+        waiting = Waiting(now if arrived_at is None else arrived_at, priority, caller, deadline, waiter)
+        await self._wait_for_turn(waiting, now)
+        return self._held(caller)
 
     def take_free(self) -> contextlib.AbstractContextManager[None] | None:
         """Take a slot that nobody waits for; None when there is none."""
         if self._is_closed or not self._free:
             return None
         self._free -= 1
-        return self._held()
+        self._backlog.start("")
+        return self._held("")
 
     async def wait_until_free(self) -> None:
         """Wait until there is a slot that nobody waits for."""
@@ -102,54 +120,57 @@ class Slots:
             await self._freed.wait()
 
     @contextlib.contextmanager
-    def _held(self) -> Iterator[None]:
+    def _held(self, caller: str) -> Iterator[None]:
         now = asyncio.get_running_loop().time
         taken_at = now()
         try:
             yield
         finally:
             self._hold_s += _SMOOTHING * (now() - taken_at - self._hold_s)
-            self._give_back()
+            self._give_back(caller)
 
     def close(self) -> None:
         """Give up on all that waits and on all that comes; each raises `BacklogClosedError`."""
         self._is_closed = True
-        while self._backlog:
-            waiter = self._backlog.popleft()
-            if not waiter.done():
-                waiter.set_exception(BacklogClosedError())
+        for waiting in self._backlog.clear():
+            if not waiting.ticket.done():
+                waiting.ticket.set_exception(BacklogClosedError())
 
-    async def _wait_for_turn(self, deadline: float) -> None:
-        loop = asyncio.get_running_loop()
+    async def _wait_for_turn(self, waiting: Waiting[asyncio.Future[None]], now: float) -> None:
         if self._is_closed:
             raise BacklogClosedError
-        if loop.time() >= deadline:
+        if now >= waiting.deadline:
             raise WaitedTooLongError
         if self._free:
             self._free -= 1
+            self._backlog.start(waiting.caller)
             return
         if len(self._backlog) >= self._backlog_max:
             raise BacklogFullError(self._retry_after_ms())
-        waiter = loop.create_future()
-        self._backlog.append(waiter)
-        timer = loop.call_at(deadline, _expire, waiter)
+        self._backlog.add(waiting)
+        waiter = waiting.ticket
+        timer = asyncio.get_running_loop().call_at(waiting.deadline, _expire, waiter)
         try:
             await waiter
         except asyncio.CancelledError:
             if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
-                self._give_back()  # the slot came together with the cancellation
+                self._give_back(waiting.caller)  # the slot came together with the cancellation
             raise
         finally:
             timer.cancel()
-            with contextlib.suppress(ValueError):
-                self._backlog.remove(waiter)
+            self._backlog.remove(waiting)
 
-    def _give_back(self) -> None:
-        """Pass the slot to the one that has waited longest; it never becomes free in between."""
-        while self._backlog:
-            waiter = self._backlog.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
+    def _give_back(self, caller: str) -> None:
+        """Pass the slot to the one that is next; it never becomes free in between.
+
+        What the backlog lets go because its deadline has passed hears so of its timer, which is due.
+        """
+        self._backlog.end(caller)
+        now = asyncio.get_running_loop().time()
+        while (waiting := self._backlog.pop(now)) is not None:
+            if not waiting.ticket.done():
+                self._backlog.start(waiting.caller)
+                waiting.ticket.set_result(None)
                 return
         self._free += 1
         self._freed.set()

@@ -23,6 +23,7 @@ PURE = (
     "requester/exit_codes.py",
     "responder/arguments.py",
     "responder/attempt.py",
+    "responder/backlog.py",
     "responder/document.py",
     "responder/outcome.py",
     "responder/redaction.py",

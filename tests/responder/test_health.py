@@ -29,8 +29,16 @@ async def test_the_cheap_check(runner: Runner, tmp_path: Path) -> None:
     assert (reply.status, reply.reason, reply.deep) == ("healthy", None, None)
     assert (reply.responder, reply.version, reply.cli_version, reply.cli_available) == ("r1", "1.2.3", "2.1.197", True)
     assert (reply.slots, reply.in_flight, reply.backlog) == (2, 0, 0)
+    assert reply.expired == 0
     assert reply.uptime_s >= 0
     assert not (tmp_path / "prompted").exists()
+
+
+async def test_what_expired_is_told(runner: Runner, tmp_path: Path) -> None:
+    """A responder says how many requests it has not started because their deadline had passed."""
+    health = health_of(runner, tmp_path, VERSION)
+    health.service.statistics.expired = 3
+    assert (await health.answer(b"")).expired == 3
 
 
 @pytest.mark.parametrize("cli", [None, "exit 1", "kill -9 $$"])

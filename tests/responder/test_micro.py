@@ -69,6 +69,13 @@ def test_stats_count(micro: Micro) -> None:
     assert (endpoint.processing_time, endpoint.average_processing_time) == (750_000_000, 375_000_000)
 
 
+def test_stats_tell_what_waits_and_what_expired(micro: Micro) -> None:
+    """What runs, what waits and what was never started because its deadline had passed are told as data of ours."""
+    expired = ExecuteFailure(error="e", code=ErrorCode.TIMEOUT, retryable=True, executed=False, responder="r")
+    micro.statistics.count(expired, 0.5)
+    assert endpoint_of(micro).data == {"in_flight": 0, "backlog": 0, "expired": 1}
+
+
 def test_the_start_is_told_in_utc(micro: Micro) -> None:
     """The time of the start is in the form that ADR-32's clients read."""
     assert answer(micro, "STATS")["started"] == "2026-01-02T03:04:05.678Z"

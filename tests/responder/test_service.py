@@ -224,9 +224,37 @@ async def test_a_deadline_that_passes_in_the_backlog(runner: Runner, tmp_path: P
     reply = await failure_of(service, {"timeout_ms": 30})
     assert (reply.code, reply.executed, reply.retryable) == ("timeout", False, True)
     assert reply.wait_ms >= 25
+    assert service.statistics.expired == 1
     (tmp_path / "go").touch()
     await asyncio.gather(*tasks)
     assert _lines(tmp_path / "begun") == 1
+
+
+async def test_what_waits_is_served_by_class_caller_and_age(runner: Runner, tmp_path: Path) -> None:
+    """Class, requester and arrival of a message decide when its turn comes, not when it was handled."""
+    order = tmp_path / "order"
+    script = f"cat >>{order}; echo >>{order}; {WAIT.format(folder=tmp_path)}"
+    service, outlet = make_service(tmp_path, runner, script, slots=Slots(1, 10)), Outlet()
+
+    async def ask_as(name: str, caller: str, age_s: float = 0.0, priority: str = "interactive") -> None:
+        body = json.dumps({"prompt": name, "priority": priority}).encode()
+        message = incoming(body, now() - age_s, reply_subject=f"_INBOX.{caller}.{name}")
+        await answer(service, message, outlet)
+
+    tasks = [asyncio.create_task(ask_as("first", "a"))]
+    await wait_until((tmp_path / "begun").exists, "the slot is taken")
+    waiting = [
+        ask_as("batch", "a", 9, "batch"),
+        ask_as("new", "c"),
+        *(ask_as(f"flood{number}", "a", 3) for number in range(2)),
+        ask_as("old", "b", 2),
+    ]
+    for number, asking in enumerate(waiting):
+        tasks.append(asyncio.create_task(asking))
+        await wait_until(lambda number=number: service.slots.backlog == number + 1, "it waits")  # type: ignore[misc]
+    (tmp_path / "go").touch()
+    await asyncio.gather(*tasks)
+    assert order.read_text().split() == ["first", "flood0", "old", "new", "flood1", "batch"]
 
 
 async def test_the_time_on_the_way_counts(runner: Runner, tmp_path: Path) -> None:

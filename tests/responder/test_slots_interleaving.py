@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from contract import Priority
 from responder.slots import BacklogClosedError, BacklogFullError, Slots, WaitedTooLongError
 
 pytestmark = pytest.mark.usefixtures("patience")
@@ -35,7 +36,13 @@ class Crowd:
 
     async def ask(self) -> None:
         """Ask for a slot, and hold it if it comes."""
-        slot = await self.slots.take(asyncio.get_running_loop().time() + self.random.choice(DEADLINES_S))
+        now = asyncio.get_running_loop().time()
+        slot = await self.slots.take(
+            now + self.random.choice(DEADLINES_S),
+            arrived_at=now - self.random.choice((0.0, 0.0, 40.0)),
+            priority=self.random.choice(list(Priority)),
+            caller=self.random.choice("abc"),
+        )
         slot.__enter__()
         self.held.append(slot)
 
@@ -76,6 +83,7 @@ async def test_no_slot_is_lost_and_none_is_made_up(seed: int) -> None:
         assert 0 <= crowd.slots.backlog <= backlog_max
     await crowd.leave()
     assert (crowd.slots.in_flight, crowd.slots.backlog) == (0, 0)
+    assert repr(crowd.slots._backlog) == "<Backlog of 0 requests, 0 callers>"
     assert await _can_take_exactly(crowd.slots, count)
 
 
@@ -112,3 +120,29 @@ async def test_order_holds_whoever_gives_up(seed: int) -> None:
         await asyncio.sleep(0)
     assert served == sorted(served)
     assert (slots.in_flight, slots.backlog) == (0, 0)
+
+
+@pytest.mark.parametrize("seed", range(10))
+async def test_callers_keep_their_order_whoever_gives_up(seed: int) -> None:
+    """Of each caller and class those who stay all get their slots, in the order in which they came."""
+    chance = random.Random(seed)  # noqa: S311 # an order of events, no secret
+    slots = Slots(2, 1000)
+    served: dict[tuple[str, Priority], list[int]] = {}
+
+    async def request(number: int, caller: str, priority: Priority) -> None:
+        with await slots.take(asyncio.get_running_loop().time() + 60, priority=priority, caller=caller):
+            served.setdefault((caller, priority), []).append(number)
+            await asyncio.sleep(0)
+
+    tasks = [
+        asyncio.create_task(request(number, chance.choice("abc"), chance.choice(list(Priority))))
+        for number in range(150)
+    ]
+    while not all(task.done() for task in tasks):
+        if chance.random() < 0.5:
+            chance.choice(tasks).cancel()
+        await asyncio.sleep(0)
+    assert all(numbers == sorted(numbers) for numbers in served.values())
+    stayed = {number for number, task in enumerate(tasks) if not task.cancelled()}
+    assert stayed <= {number for numbers in served.values() for number in numbers}
+    assert repr(slots._backlog) == "<Backlog of 0 requests, 0 callers>"
