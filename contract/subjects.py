@@ -51,6 +51,16 @@ class Subjects:
         """Give the subject on which one responder, named by its id, answers health requests."""
         return f"{self.prefix}.health.{responder}"
 
+    @property
+    def backlog(self) -> str:
+        """Where a responder with a free slot asks those with a backlog, who listen in the group."""
+        return f"{self.prefix}.backlog"
+
+    @property
+    def idle(self) -> str:
+        """Where a responder with a backlog tells those with a free slot, who listen in the group."""
+        return f"{self.prefix}.idle"
+
     def instance_of(self, instance: str) -> str:
         """Give the subject of one process of a responder: NATS says 503 there when the process has gone."""
         return f"{self.prefix}.instance.{instance}"

@@ -90,7 +90,8 @@ class Attendance:
             yield caller
         finally:
             del self._callers[caller.attempt]
-            self._past[caller.attempt] = asyncio.get_running_loop().time() + _REMEMBERED_S
+            if not caller.is_handed_on:  # which may come back
+                self._past[caller.attempt] = asyncio.get_running_loop().time() + _REMEMBERED_S
             self._sessions.remove(caller)
 
     def take(self, incoming: Incoming, now: float) -> None:

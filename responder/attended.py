@@ -87,6 +87,9 @@ class AttendedCaller:
         announced: What its parts add up to, where it comes in parts.
         outlet: Where frames leave.
         instance: This process.
+
+    Attributes:
+        is_handed_on: Whether another responder has its request.
     """
 
     def __init__(self, incoming: Incoming, announced: Part | None, outlet: Outlet, instance: Instance) -> None:
@@ -103,6 +106,8 @@ class AttendedCaller:
         self._outputs: asyncio.Queue[tuple[int, bytes]] = asyncio.Queue()
         self._wants_output = incoming.headers.get(HEADER_STREAM) == "1"
         self._streaming: asyncio.Task[None] | None = None
+        self._reserved: contextlib.ExitStack | None = None
+        self.is_handed_on = False
 
     def __repr__(self) -> str:
         return f"<AttendedCaller {self._attempt!r}>"
@@ -131,6 +136,26 @@ class AttendedCaller:
     def audience(self) -> Audience:
         """The requester follows the run, and its output where it wants to."""
         return Audience(self._signals.abandoned, self._stream if self._wants_output else None)
+
+    @property
+    def message(self) -> Incoming | None:
+        """Its request, unless that came in parts."""
+        return self._incoming if self._announced is None else None
+
+    def reserve(self, slot: contextlib.ExitStack) -> None:
+        """Take note of a slot that is held for it."""
+        self._reserved = slot
+
+    def take_reserved(self, deadline: float) -> Slot | None:
+        """Give the slot that was held for it before it came here, once."""
+        self._deadline = deadline
+        reserved, self._reserved = self._reserved, None
+        return None if reserved is None else reserved.pop_all()
+
+    def note_handed_on(self) -> None:
+        """Another responder tells its requester from now on."""
+        self.is_handed_on = True
+        self._attempt.cancel()
 
     # What is heard of it.
 

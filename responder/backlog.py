@@ -59,6 +59,12 @@ class Best:
     arrived_at: float
     priority: Priority
 
+    def comes_before(self, other: "Best") -> bool:
+        """Say whether it comes before what is next elsewhere: by its class, then by its age."""
+        if self.priority is not other.priority:
+            return self.priority is Priority.INTERACTIVE
+        return self.arrived_at < other.arrived_at
+
 
 # Arrival, number (later ones have higher ones), request.
 _Entry = tuple[float, int, Waiting[T]]

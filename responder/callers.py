@@ -1,5 +1,6 @@
 """Who asked: what a request's way through the responder has to do with its caller, and a caller that just waits."""
 
+import contextlib
 from collections.abc import Awaitable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -40,7 +41,7 @@ class Outlet(Protocol):
 
 
 T = TypeVar("T")
-Slot = AbstractContextManager[None]
+Slot = AbstractContextManager[object]
 
 
 class UnclaimedError(Exception):
@@ -64,6 +65,19 @@ class Caller(Protocol):
     @property
     def reply_max_bytes(self) -> int | None:
         """The largest reply it can be given, headers included; None for any."""
+
+    @property
+    def message(self) -> Incoming | None:
+        """Its request as another responder could be handed it; None where it has to stay."""
+
+    def reserve(self, slot: contextlib.ExitStack) -> None:
+        """Take note of a slot that is held for it; what it does not take stays in the stack."""
+
+    def take_reserved(self, deadline: float) -> Slot | None:
+        """Give the slot that was held for it before it came here, once, until a loop time; None where there is none."""
+
+    def note_handed_on(self) -> None:
+        """Note that another responder has its request."""
 
     @property
     def audience(self) -> Audience:
@@ -113,6 +127,17 @@ class Anybody:
     session = ""
     reply_max_bytes: int | None = None
     audience = NOBODY
+    message: Incoming | None = None
+
+    def reserve(self, slot: contextlib.ExitStack) -> None:
+        """It has come here by itself."""
+
+    def take_reserved(self, deadline: float) -> Slot | None:  # noqa: ARG002 # see Caller
+        """It has none."""
+        return None
+
+    def note_handed_on(self) -> None:
+        """It is not told."""
 
     async def body(self) -> bytes:
         """It has none."""
@@ -154,6 +179,17 @@ class PlainCaller(Anybody):
         self._refused = refused
         self.session = session_of(incoming.reply_subject)
         self.reply_max_bytes = outlet.max_payload
+        self.message = incoming
+        self._reserved: contextlib.ExitStack | None = None
+
+    def reserve(self, slot: contextlib.ExitStack) -> None:
+        """Take note of a slot that is held for it."""
+        self._reserved = slot
+
+    def take_reserved(self, deadline: float) -> Slot | None:  # noqa: ARG002 # see Caller
+        """Give the slot that was held for it before it came here, once."""
+        reserved, self._reserved = self._reserved, None
+        return None if reserved is None else reserved.pop_all()
 
     async def body(self) -> bytes:
         """Give the request."""

@@ -11,7 +11,10 @@ from responder.attendance import Attendance
 from responder.callers import Incoming
 from responder.link import Handler, Link, LinkError, Membership
 from responder.micro import VERBS
+from responder.routing import is_for_victim, stealing, victim_of
 from responder.sessions import Sessions
+from responder.thief import Thief
+from responder.victim import Victim
 
 # Results that wait for their acknowledgement while their slots are used anew.
 _UNACKNOWLEDGED_MAX = 1000
@@ -24,10 +27,12 @@ class Listening:
     Attributes:
         memberships: What to leave to stop listening for requests, the last joined to be left first.
         attendance: The attempts that requesters attend to here; it hears of them until the connection is closed.
+        thief: Takes work from others; None where that is switched off.
     """
 
     memberships: list[Membership]
     attendance: Attendance
+    thief: Thief | None
 
 
 @contextlib.asynccontextmanager
@@ -39,7 +44,9 @@ async def listen(parts: Parts, link: Link) -> AsyncIterator[Listening]:
     """
     subjects = parts.micro.subjects
     answer_health = _answering(parts, link, lambda incoming: _health(parts, incoming))
-    async with _attend(parts, link) as attendance:
+    victim = victim_of(parts, link)
+    async with contextlib.AsyncExitStack() as stack:
+        attendance = await stack.enter_async_context(_attend(parts, link, victim))
         memberships = []
         for verb in VERBS:
             answer = _answering(parts, link, _constant(parts.micro.answer, verb))
@@ -57,11 +64,14 @@ async def listen(parts: Parts, link: Link) -> AsyncIterator[Listening]:
         for subject in (subjects.execute, subjects.instance_of(parts.instance.id)):
             if link.is_refused(subject):
                 raise LinkError(f"NATS does not permit this responder to listen on {subject}")
-        yield Listening(memberships, attendance)
+        thief = None
+        if parts.settings.steal:
+            thief = await stack.enter_async_context(stealing(parts, link, attendance, victim))
+        yield Listening(memberships, attendance, thief)
 
 
 @contextlib.asynccontextmanager
-async def _attend(parts: Parts, link: Link) -> AsyncIterator[Attendance]:
+async def _attend(parts: Parts, link: Link, victim: Victim) -> AsyncIterator[Attendance]:
     """Hear the frames of requesters, and beat for them."""
     settings, instance = parts.settings, parts.instance
     inbox = link.new_inbox()
@@ -70,7 +80,10 @@ async def _attend(parts: Parts, link: Link) -> AsyncIterator[Attendance]:
     attendance = Attendance(instance, link, sessions, settings.inbox_prefix, attempts_max)
 
     async def take(incoming: Incoming) -> None:
-        attendance.take(incoming, asyncio.get_running_loop().time())
+        if is_for_victim(incoming):
+            await victim.take(incoming)
+        else:
+            attendance.take(incoming, asyncio.get_running_loop().time())
 
     async def note_gone(incoming: Incoming) -> None:
         if is_no_responders(incoming.headers, incoming.body):

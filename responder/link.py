@@ -156,7 +156,13 @@ class Link:
         return self._client.is_connected and age_s >= _OTHERS_RECONNECT_S
 
     async def ask(self, subject: str, body: bytes, headers: Mapping[str, str], within_s: float) -> bytes:
-        """Send a request, and give the body of its one reply.
+        """Send a request, and give the body of its one reply; errors as for `ask_for`."""
+        return (await self.ask_for(subject, body, headers, within_s))[1]
+
+    async def ask_for(
+        self, subject: str, body: bytes, headers: Mapping[str, str], within_s: float
+    ) -> tuple[Mapping[str, str], bytes]:
+        """Send a request, and give the headers and the body of its one reply.
 
         Raises:
             NobodyThereError: Nobody listens there.
@@ -174,7 +180,7 @@ class Link:
             if self.is_refused(subject):
                 raise NotPermittedError(f"NATS does not permit this responder to publish on {subject}") from error
             raise LinkError(f"no answer on {subject}: {_one_line(error)}") from error
-        return bytes(reply.data)
+        return reply.headers or {}, bytes(reply.data)
 
     async def subscribe(self, subject: str, handler: Handler, queue_group: str = "") -> Membership:
         """Listen on a subject, in a queue group if one is named, until left."""
@@ -235,6 +241,11 @@ class Link:
             await subscription._pending_queue.join()  # noqa: SLF001 # nats-py has no public way to wait for it
             with contextlib.suppress(Error):
                 await subscription.unsubscribe()
+
+    async def quit(self, membership: Membership) -> None:
+        """Stop listening at once; what has arrived and is not handled yet is dropped."""
+        with contextlib.suppress(Error):
+            await membership.subscription.unsubscribe()
 
     async def wait_until_handled(self) -> None:
         """Wait until every message that has arrived is handled."""

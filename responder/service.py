@@ -13,9 +13,10 @@ from responder.callers import ANYBODY, Caller, CallerGoneError, Incoming, Unclai
 from responder.execution import Execution
 from responder.keyed import JoinedTooLongError, Keyed
 from responder.records import RecordsError, RevisionError
-from responder.slots import BacklogClosedError, BacklogFullError, Slots, WaitedTooLongError
+from responder.slots import BacklogClosedError, BacklogFullError, HandedOnError, Slots, WaitedTooLongError
 from responder.statistics import Statistics
-from responder.tracing import Tracing, set_error, set_reply
+from responder.tracing import Tracing, set_error, set_handed_on, set_reply
+from responder.work import Work
 
 _log = logging.getLogger(__name__)
 _RECORDS_UNAVAILABLE = "the record of the idempotency key cannot be read or written now"
@@ -83,6 +84,11 @@ class Service:
                 if caller.reply_max_bytes is not None:
                     reply = self.answers.fitting(reply, caller.reply_max_bytes)
                 body, headers = reply.to_bytes(), reply.headers()
+            except HandedOnError:
+                caller.note_handed_on()
+                set_handed_on(span)
+                self.statistics.handed_on += 1
+                return
             except Exception as error:  # noqa: BLE001 # the request boundary: a defect of ours answers this one request
                 _log_defect(error)
                 reply = self._defect(progress)
@@ -142,10 +148,18 @@ class Service:
         now = asyncio.get_running_loop().time
         arrived_at = now()
         with self.tracing.wait_for_slot(self.slots.backlog):
-            taking = self.slots.take(
-                job.deadline, arrived_at=job.arrived_at, priority=job.priority, caller=caller.session
-            )
-            slot = await caller.wait(taking, job.deadline, is_free=self.slots.has_free)
+            slot = caller.take_reserved(job.deadline)
+            if slot is None:
+                # What joins another run by its key has to stay where it joins.
+                message = caller.message if job.idempotency_key is None else None
+                taking = self.slots.take(
+                    job.deadline,
+                    arrived_at=job.arrived_at,
+                    priority=job.priority,
+                    caller=caller.session,
+                    work=None if message is None else Work.of(message),
+                )
+                slot = await caller.wait(taking, job.deadline, is_free=self.slots.has_free)
         with slot:
             wait_s = now() - arrived_at
             await caller.claim()

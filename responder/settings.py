@@ -88,6 +88,7 @@ class ResponderSettings(BaseSettings):
         120.0, ge=0, allow_inf_nan=False, description="how long accepted requests may go on after SIGTERM"
     )
     stop_step_s: float = Field(2.0, ge=0, le=60, description="seconds between SIGINT, SIGTERM and SIGKILL to a run")
+    steal: bool = Field(default=True, description="whether a free slot takes what waits at another responder")
     unattended_max_s: float = Field(
         30.0,
         ge=5,

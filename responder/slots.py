@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from contract import Priority
-from responder.backlog import Backlog, Waiting
+from responder.backlog import Backlog, Best, Waiting
+from responder.work import Work
 
 _RETRY_MIN_MS = 100
 _RETRY_MAX_MS = 30_000
@@ -39,6 +41,23 @@ class WaitedTooLongError(Exception):
         super().__init__("the deadline passed before the request could start")
 
 
+class HandedOnError(Exception):
+    """Another responder has taken the request over."""
+
+
+@dataclass(eq=False)
+class Ticket:
+    """What a waiting request is told by.
+
+    Attributes:
+        turn: Done with None when it has a slot.
+        work: What is handed to a peer in its place; None for what has to stay.
+    """
+
+    turn: asyncio.Future[None]
+    work: Work | None = None
+
+
 class Slots:
     """The permits to run one CLI each; requests that find none wait, in the order of `backlog.py`.
 
@@ -46,16 +65,22 @@ class Slots:
         count: How many runs there may be at a time.
         backlog_max: How many requests may wait.
         batch_max_wait_s: Seconds after which a batch request counts as interactive.
+
+    Attributes:
+        look_elsewhere: Asked whenever a slot comes back; True keeps the slot taken until `pass_on` or `hold`.
     """
 
     def __init__(self, count: int, backlog_max: int, batch_max_wait_s: float = _BATCH_MAX_WAIT_S) -> None:
         self.count = count
         self._free = count
         self._backlog_max = backlog_max
-        self._backlog: Backlog[asyncio.Future[None]] = Backlog(batch_max_wait_s)
+        self._backlog: Backlog[Ticket] = Backlog(batch_max_wait_s)
         self._hold_s = 1.0
         self._is_closed = False
         self._freed = asyncio.Event()
+        self._filled = asyncio.Event()
+        self._waits = asyncio.Event()
+        self.look_elsewhere: Callable[[], bool] = lambda: False
 
     def __repr__(self) -> str:
         return f"<Slots {self.in_flight}/{self.count} busy, {self.backlog} waiting>"
@@ -82,6 +107,7 @@ class Slots:
         arrived_at: float | None = None,
         priority: Priority = Priority.INTERACTIVE,
         caller: str = "",
+        work: Work | None = None,
     ) -> contextlib.AbstractContextManager[None]:
         """Wait for a slot.
 
@@ -90,6 +116,7 @@ class Slots:
             arrived_at: Loop time, in seconds, since which the request waits; None for now.
             priority: Its class.
             caller: Whose it is; callers share the slots.
+            work: What a peer may be handed in its place; None for what has to stay.
 
         Returns:
             The slot: a context at whose end it is given back.
@@ -98,10 +125,11 @@ class Slots:
             BacklogFullError: At once, when nobody more may wait.
             BacklogClosedError: The responder stops.
             WaitedTooLongError: The deadline passed first.
+            HandedOnError: A peer has taken it over.
         """
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        ticket = Ticket(asyncio.get_running_loop().create_future(), work)
         now = asyncio.get_running_loop().time()
-        waiting = Waiting(now if arrived_at is None else arrived_at, priority, caller, deadline, waiter)
+        waiting = Waiting(now if arrived_at is None else arrived_at, priority, caller, deadline, ticket)
         await self._wait_for_turn(waiting, now)
         return self._held(caller)
 
@@ -109,9 +137,14 @@ class Slots:
         """Take a slot that nobody waits for; None when there is none."""
         if self._is_closed or not self._free:
             return None
-        self._free -= 1
-        self._backlog.start("")
-        return self._held("")
+        self._use_free()
+        return self.hold("")
+
+    async def wait_until_full(self) -> None:
+        """Wait until there is no slot that nobody waits for."""
+        while self._free:
+            self._filled.clear()
+            await self._filled.wait()
 
     async def wait_until_free(self) -> None:
         """Wait until there is a slot that nobody waits for."""
@@ -133,22 +166,23 @@ class Slots:
         """Give up on all that waits and on all that comes; each raises `BacklogClosedError`."""
         self._is_closed = True
         for waiting in self._backlog.clear():
-            if not waiting.ticket.done():
-                waiting.ticket.set_exception(BacklogClosedError())
+            if not waiting.ticket.turn.done():
+                waiting.ticket.turn.set_exception(BacklogClosedError())
 
-    async def _wait_for_turn(self, waiting: Waiting[asyncio.Future[None]], now: float) -> None:
+    async def _wait_for_turn(self, waiting: Waiting[Ticket], now: float) -> None:
         if self._is_closed:
             raise BacklogClosedError
         if now >= waiting.deadline:
             raise WaitedTooLongError
         if self._free:
-            self._free -= 1
+            self._use_free()
             self._backlog.start(waiting.caller)
             return
         if len(self._backlog) >= self._backlog_max:
             raise BacklogFullError(self._retry_after_ms())
         self._backlog.add(waiting)
-        waiter = waiting.ticket
+        self._waits.set()
+        waiter = waiting.ticket.turn
         timer = asyncio.get_running_loop().call_at(waiting.deadline, _expire, waiter)
         try:
             await waiter
@@ -161,19 +195,85 @@ class Slots:
             self._backlog.remove(waiting)
 
     def _give_back(self, caller: str) -> None:
-        """Pass the slot to the one that is next; it never becomes free in between.
+        self._backlog.end(caller)
+        if not self.look_elsewhere():
+            self.pass_on()
+
+    def pass_on(self) -> None:
+        """Pass a slot to the request that is next; it never becomes free in between.
 
         What the backlog lets go because its deadline has passed hears so of its timer, which is due.
         """
-        self._backlog.end(caller)
         now = asyncio.get_running_loop().time()
         while (waiting := self._backlog.pop(now)) is not None:
-            if not waiting.ticket.done():
+            if not waiting.ticket.turn.done():
                 self._backlog.start(waiting.caller)
-                waiting.ticket.set_result(None)
+                waiting.ticket.turn.set_result(None)
                 return
         self._free += 1
         self._freed.set()
+
+    # For work stealing.
+
+    def best(self) -> Best | None:
+        """Say which of those that wait is next."""
+        return self._backlog.best(asyncio.get_running_loop().time())
+
+    async def wait_until_waiting(self) -> None:
+        """Wait until a request has to wait, from now on."""
+        self._waits.clear()
+        await self._waits.wait()
+
+    def hand_on(self, before: Best | None) -> Waiting[Ticket] | None:
+        """Take out the next request for a peer, if it may leave and comes before what the peer has itself.
+
+        It must be followed by `let_go` or `take_back`.
+        """
+        now = asyncio.get_running_loop().time()
+        while (best := self._backlog.best(now)) is not None and (before is None or best.comes_before(before)):
+            waiting = self._backlog.pop(now)
+            if waiting is not None and not waiting.ticket.turn.done():
+                if waiting.ticket.work is not None:
+                    return waiting
+                self.take_back(waiting)
+                return None
+        return None
+
+    def let_go(self, waiting: Waiting[Ticket]) -> bool:
+        """Tell whoever waits that a peer has its request; says whether it still waited."""
+        if waiting.ticket.turn.done():
+            return False
+        waiting.ticket.turn.set_exception(HandedOnError())
+        return True
+
+    def take_back(self, waiting: Waiting[Ticket]) -> None:
+        """Have a request wait here again, at its place."""
+        if waiting.ticket.turn.done():
+            return
+        if self._free:
+            self._use_free()
+            self._backlog.start(waiting.caller)
+            waiting.ticket.turn.set_result(None)
+        else:
+            self._backlog.add(waiting)
+            self._waits.set()
+
+    def reserve(self) -> bool:
+        """Keep a slot that nobody waits for until `pass_on` or `hold`; says whether there is one."""
+        if self._is_closed or not self._free:
+            return False
+        self._use_free()
+        return True
+
+    def hold(self, caller: str) -> contextlib.AbstractContextManager[None]:
+        """Give a slot that was kept to a request from elsewhere."""
+        self._backlog.start(caller)
+        return self._held(caller)
+
+    def _use_free(self) -> None:
+        self._free -= 1
+        if not self._free:
+            self._filled.set()
 
     def _retry_after_ms(self) -> int:
         expected_s = self._hold_s * (1 + len(self._backlog) / self.count)

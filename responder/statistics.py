@@ -15,6 +15,8 @@ class Statistics:
         requests: How many requests it has answered.
         errors: How many of them with a failure.
         expired: How many of these because the deadline had passed before anything was started.
+        handed_on: How many requests a peer with a free slot has taken over.
+        stolen: How many it has taken over itself.
         processing_ns: Time from arrival to reply, of all of them together, in nanoseconds.
         last_error: Code of the last failure.
     """
@@ -23,6 +25,8 @@ class Statistics:
     requests: int = 0
     errors: int = 0
     expired: int = 0
+    handed_on: int = 0
+    stolen: int = 0
     processing_ns: int = 0
     last_error: str = ""
 

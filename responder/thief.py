@@ -1,0 +1,161 @@
+"""Stealing: a free slot takes what waits at another responder.
+
+Whenever a slot comes back, the one request that is next here is compared with the next one of a random responder that
+has a backlog, and the older of the two gets the slot: with that one question the fleet serves nearly in the order of
+arrival (simulated: the 99th percentile of the wait is 1.13 times that of one central queue, and 1.9 times without).
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from contract import Frame, FrameKind, Subjects
+from responder.callers import Slot
+from responder.slots import Slots
+from responder.work import Work, read_work
+
+_log = logging.getLogger(__name__)
+# A victim answers within a millisecond or so; for so long a slot stays empty at most.
+_ANSWER_S = 0.1
+# After word that nobody has a backlog, nobody is asked for so long.
+_NOBODY_S = 0.02
+
+
+class NobodyError(Exception):
+    """Nobody has a backlog."""
+
+
+class Peers(Protocol):
+    """The other responders."""
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether they can be asked."""
+
+    async def ask_peer(
+        self, subject: str, headers: Mapping[str, str], within_s: float
+    ) -> tuple[Mapping[str, str], bytes] | None:
+        """Ask one, and give its answer; None where there is none in time.
+
+        Raises:
+            NobodyError: Nobody listens there.
+        """
+
+
+class Group(Protocol):
+    """Where a responder with a free slot hears that something waits."""
+
+    async def join(self) -> None:
+        """Listen; nothing happens when it does."""
+
+    async def leave(self) -> None:
+        """Listen no more."""
+
+
+@dataclass
+class Thief:
+    """Takes work from responders that have a backlog.
+
+    Attributes:
+        instance: ULID of this process.
+        slots: For which it steals.
+        peers: From whom.
+        subjects: Where they are asked.
+        group: Where they say that something waits.
+        run_stolen: Runs what was stolen, in the slot given, to its end.
+    """
+
+    instance: str
+    slots: Slots
+    peers: Peers
+    subjects: Subjects
+    group: Group
+    run_stolen: Callable[[Work, Slot], Coroutine[Any, Any, None]]
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set, repr=False)
+    _nobody_until: float = 0.0
+    _is_stopped: bool = False
+
+    async def run(self) -> None:
+        """Be there for hints while a slot is free, until cancelled."""
+        while True:
+            await self.slots.wait_until_free()
+            await self.group.join()
+            # What began to wait before we were there to hear of it.
+            self._start(self._steal_for_free_slots(self.subjects.backlog))
+            await self.slots.wait_until_full()
+            await self.group.leave()
+
+    def stop(self) -> None:
+        """Steal no more; what was stolen goes on."""
+        self._is_stopped = True
+
+    async def wait_until_done(self) -> None:
+        """Wait until what was stolen has been run."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def on_hint(self, victim: str) -> None:
+        """Take it that something waits at an instance."""
+        if victim != self.instance:
+            self._start(self._steal_for_free_slots(self.subjects.instance_of(victim)))
+
+    def look_elsewhere(self) -> bool:
+        """Take charge of a slot that has come back, if somebody else may have older work for it."""
+        is_asking = self.slots.best() is not None or not self.slots.has_free
+        now = asyncio.get_running_loop().time()
+        if self._is_stopped or not is_asking or now < self._nobody_until or not self.peers.is_connected:
+            return False
+        self._start(self._fill())
+        return True
+
+    async def _fill(self) -> None:
+        """Find the oldest request for a slot that is kept for it."""
+        work = None
+        try:
+            work = await self._ask(self.subjects.backlog)
+        finally:
+            if work is None:
+                self.slots.pass_on()
+        if work is not None:
+            await self.run_stolen(work, self.slots.hold(work.session))
+
+    async def _steal_for_free_slots(self, subject: str) -> None:
+        while not self._is_stopped and self.peers.is_connected and self.slots.reserve():
+            work = None
+            try:
+                work = await self._ask(subject)
+            finally:
+                if work is None:
+                    self.slots.pass_on()
+            if work is None:
+                return
+            self._start(self.run_stolen(work, self.slots.hold(work.session)))
+
+    async def _ask(self, subject: str) -> Work | None:
+        loop = asyncio.get_running_loop()
+        best = self.slots.best()
+        frame = Frame(
+            FrameKind.STEAL,
+            instance=self.instance,
+            age_ms=None if best is None else max(0, round((loop.time() - best.arrived_at) * 1000)),
+            priority=None if best is None else best.priority,
+        )
+        try:
+            answer = await self.peers.ask_peer(subject, frame.headers(), _ANSWER_S)
+        except NobodyError:
+            if subject == self.subjects.backlog:
+                self._nobody_until = loop.time() + _NOBODY_S
+            return None
+        return None if answer is None else read_work(*answer, loop.time())
+
+    def _start(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._note_done)
+
+    def _note_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("defect: %s while work was stolen", type(error).__name__)
