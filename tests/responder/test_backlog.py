@@ -1,6 +1,7 @@
 """The order in which what waits is served: by examples, against a naive model, and what it costs."""
 
 import math
+import random
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -142,6 +143,18 @@ def test_newcomers_do_not_starve_who_waits() -> None:
         assert waiting is not None
         order.append(waiting.ticket)
     assert order == ["a0", "n0", "a1", "n1", "a2", "n2"]
+
+
+def test_a_turn_counts_for_what_waited_then() -> None:
+    """A request that is handed over later is as old as it is, whatever its caller has had meanwhile."""
+    backlog = backlog_of(request("a0", 0.0))
+    for caller in ("a", "b"):
+        backlog.start(caller)
+    assert next_of(backlog, 10.0) == "a0"
+    backlog.end("a")
+    backlog.add(request("b0", 5.0, caller="b"))
+    backlog.add(request("a1", 2.0))
+    assert next_of(backlog, 11.0) == "a1"
 
 
 def test_what_a_thief_takes_is_the_turn_of_its_caller() -> None:
@@ -293,16 +306,18 @@ class Naive:
         )
 
 
-CALLERS = st.sampled_from("abcd")
 # What happens, and how much time passes before it; whole seconds, so that many things fall together.
+ADD = st.tuples(
+    st.just("add"),
+    st.sampled_from("abc"),
+    st.sampled_from([INTERACTIVE, INTERACTIVE, BATCH]),
+    st.sampled_from([0, 0, 0, 3, 20, 40]),
+    st.sampled_from([1000, 50, 2]),
+)
 EVENTS = st.one_of(
-    st.tuples(
-        st.just("add"),
-        CALLERS,
-        st.sampled_from(Priority),
-        st.sampled_from([0, 0, 0, 1, 20, 40]),
-        st.sampled_from([2, 50, 1000]),
-    ),
+    ADD,
+    ADD,
+    ADD,
     st.tuples(st.just("remove"), st.integers(0, 30)),
     st.tuples(st.just("pop")),
     st.tuples(st.just("steal")),
@@ -351,6 +366,15 @@ class Twins:
             self.backlog.end(caller)
             self.naive.in_flight[caller] -= 1
 
+    def leave(self) -> None:
+        """Serve all that waits, and end all that runs: nothing is left."""
+        while self.backlog.best(self.now) is not None:
+            self.pop()
+            self.check()
+        for caller in self.running:
+            self.backlog.end(caller)
+        assert repr(self.backlog) == "<Backlog of 0 requests, 0 callers>"
+
     def check(self) -> None:
         """See that both would serve the same, and hold as much."""
         expected = self.naive.best(self.now)
@@ -360,7 +384,7 @@ class Twins:
 
 
 @settings(max_examples=400, deadline=None)
-@given(events=st.lists(st.tuples(st.sampled_from([0, 0, 1, 5, 25]), EVENTS), max_size=60))
+@given(events=st.lists(st.tuples(st.sampled_from([1, 0, 2, 5, 25]), EVENTS), min_size=15, max_size=60))
 def test_it_is_the_order_that_was_told(events: list[tuple[int, tuple[Any, ...]]]) -> None:
     """Whatever is added, removed, served, stolen and ended in whatever order, the next is that of the naive model."""
     twins = Twins()
@@ -368,9 +392,25 @@ def test_it_is_the_order_that_was_told(events: list[tuple[int, tuple[Any, ...]]]
         twins.now += seconds
         getattr(twins, what)(*how)
         twins.check()
-    while twins.backlog.best(twins.now) is not None:
-        twins.pop()
+    twins.leave()
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_it_is_that_order_in_a_crowd(seed: int) -> None:
+    """The same where many wait all the time and slots come one by one."""
+    chance = random.Random(seed)  # noqa: S311 # an order of events, no secret
+    twins = Twins()
+    for _ in range(300):
+        twins.now += chance.choice((0.1, 0.5, 1.0))
+        if chance.random() < 0.6:
+            age_s = chance.choice((0.0, 0.0, 0.0, 5.0, 40.0))
+            twins.add(chance.choice("aaabbc"), chance.choice(list(Priority)), age_s, chance.choice((5.0, 1000.0)))
+        elif chance.random() < 0.2:
+            twins.remove(chance.randrange(1000))
+        elif len(twins.running) > chance.choice((1, 4)):
+            twins.end(chance.randrange(1000))
+            twins.pop()
+        else:
+            chance.choice((twins.pop, twins.steal))()
         twins.check()
-    for caller in twins.running:
-        twins.backlog.end(caller)
-    assert repr(twins.backlog) == "<Backlog of 0 requests, 0 callers>"
+    twins.leave()
