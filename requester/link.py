@@ -120,6 +120,11 @@ class Link:
         return self.client.is_connected
 
     @property
+    def reconnects(self) -> int:
+        """How often it was connected anew."""
+        return int(self.client.stats["reconnects"])
+
+    @property
     def max_payload(self) -> int:
         """The largest message the server takes, headers and payload, in bytes."""
         return self.client.max_payload
@@ -177,7 +182,7 @@ class Link:
 
     async def forget(self) -> None:
         """Stop listening on a connection that lives on."""
-        await self._say_last_words()
+        await self._say_last_words(is_over=False)
         if self._subscription is not None and not self.client.is_closed:
             with contextlib.suppress(nats_errors.Error):
                 await self._subscription.unsubscribe()
@@ -259,15 +264,20 @@ class Link:
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
 
-    async def _say_last_words(self) -> None:
-        """Send the cancellations of what is given up now."""
+    async def _say_last_words(self, *, is_over: bool) -> None:
+        """Send the cancellations of what is given up now.
+
+        Args:
+            is_over: Whether the connection ends with them; a flush that is cut short kills one that lives on.
+        """
         self.watch.close()
         with contextlib.suppress(nats_errors.Error, TimeoutError):
             async with asyncio.timeout(_CLOSE_GRACE_S):
                 await self.inbox.wait_empty()
                 if self._sending:
                     await asyncio.wait(self._sending)
-                    await self.client.flush()
+                    if is_over:
+                        await self.client.flush()
 
     async def _send_or_drop(self, frame: Frame, instance: str, token: str) -> None:
         with contextlib.suppress(RequesterError):
@@ -280,7 +290,7 @@ class Link:
             dialing.cancel()
             # nats-py may swallow a cancellation, and would then dial for ever.
             await asyncio.wait({dialing}, timeout=_CANCEL_AGAIN_S)
-        await self._say_last_words()
+        await self._say_last_words(is_over=True)
         self._drop_unsent()
         closing = asyncio.create_task(self.client.close())
         await asyncio.wait({closing}, timeout=_CLOSE_GRACE_S)
@@ -329,7 +339,6 @@ class Link:
         self._drop_unsent()
 
     async def _on_reconnected(self) -> None:
-        self.watch.reconnect()
         self.settle(None)
 
     async def _on_closed(self) -> None:

@@ -28,6 +28,10 @@ class Line(Protocol):
     def is_up(self) -> bool:
         """Whether it is connected, and hears; one that is deaf is being renewed."""
 
+    @property
+    def reconnects(self) -> int:
+        """How often it was renewed."""
+
     def send_soon(self, frame: Frame, instance: str, token: str) -> None:
         """Send a frame to an instance; what NATS says of it comes back under the token. It need not arrive."""
 
@@ -62,6 +66,7 @@ class Watch:
         self._watched: dict[str, Watched] = {}
         self._task: asyncio.Task[None] | None = None
         self._settles_at = 0.0
+        self._reconnects = line.reconnects
 
     def __repr__(self) -> str:
         return f"<Watch {', '.join(f'{name}: {one.pulse.verdict}' for name, one in self._watched.items())}>"
@@ -97,16 +102,10 @@ class Watch:
         if instance in self._watched:
             self._watched[instance].pulse.hear()
 
-    def reconnect(self) -> None:
-        """Note that the connection was renewed."""
-        now = asyncio.get_running_loop().time()
-        self._settles_at = now + SETTLE_S
-        for watched in self._watched.values():
-            watched.pulse.reconnect(now)
-
     def take(self, token: str, reply: RawReply) -> None:
         """Take a message that is in no attempt's mailbox: a beat, a 503 to a probe, or a frame nobody awaits."""
         if is_no_responders(reply.headers, reply.data):
+            self._note_reconnect()
             if token in self._watched:
                 self._watched[token].pulse.refuse(asyncio.get_running_loop().time())
                 self._tell(token)
@@ -127,6 +126,16 @@ class Watch:
         if self._task is not None:
             self._task.cancel()
 
+    def _note_reconnect(self) -> None:
+        """See whether the connection was renewed; whoever gave it to us keeps its callbacks."""
+        if self._line.reconnects == self._reconnects:
+            return
+        self._reconnects = self._line.reconnects
+        now = asyncio.get_running_loop().time()
+        self._settles_at = now + SETTLE_S
+        for watched in self._watched.values():
+            watched.pulse.reconnect(now)
+
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         while self._watched:
@@ -134,6 +143,7 @@ class Watch:
             await asyncio.sleep(_PROBE_AGAIN_S if is_in_doubt else PROBE_INTERVAL_S)
             if not self._line.is_up:
                 continue
+            self._note_reconnect()
             for instance, watched in list(self._watched.items()):
                 watched.pulse.look(loop.time(), 2 * PROBE_INTERVAL_S)
                 self._tell(instance)

@@ -19,6 +19,8 @@ ALLOWED = {
 }
 PURE = (
     "contract",
+    "requester/budget.py",
+    "requester/exchange.py",
     "requester/retry.py",
     "requester/exit_codes.py",
     "responder/arguments.py",

@@ -17,11 +17,11 @@ PART_HEADERS = {"Claude-Part": "3/20", "Claude-Size": "9999999", "Claude-Digest"
 
 FRAMES = [
     Frame(FrameKind.ACCEPTED, instance=INSTANCE, responder="host-17", beat_ms=750),
-    Frame(FrameKind.READY, instance=INSTANCE, responder="host-17", beat_ms=750),
+    Frame(FrameKind.READY, instance=INSTANCE, responder="host-17", beat=2, beat_ms=750),
     Frame(FrameKind.OUTPUT, instance=INSTANCE, offset=0, body=b"{}\n"),
     Frame(FrameKind.OUTPUT, instance=INSTANCE, offset=999_999_999_999_999, body=b""),
     Frame(FrameKind.RESULT, instance=INSTANCE, body=b"{}"),
-    Frame(FrameKind.BEAT, instance=INSTANCE, body=b"77aa\n77ab"),
+    Frame(FrameKind.BEAT, instance=INSTANCE, beat=3, body=b"77aa\n77ab"),
     Frame(FrameKind.GO, attempt=ATTEMPT),
     Frame(FrameKind.ACK, attempt=ATTEMPT),
     Frame(FrameKind.CANCEL, attempt=ATTEMPT),
@@ -65,6 +65,7 @@ def test_the_headers_are_those_of_the_protocol() -> None:
         "Claude-Responder": "host-17",
         "Claude-Beat-Ms": "750",
     }
+    assert FRAMES[1].headers()["Claude-Beat"] == "2"
     assert FRAMES[2].headers() == {"Claude-Frame": "output", "Claude-Instance": INSTANCE, "Claude-Offset": "0"}
     assert IN_PARTS[0].headers() == {"Claude-Frame": "result", "Claude-Instance": INSTANCE, **PART_HEADERS}
     assert FRAMES[6].headers() == {"Claude-Frame": "go", "Claude-Attempt": ATTEMPT}
@@ -152,6 +153,7 @@ NAMES = [
     "Claude-Attempt",
     "Claude-Instance",
     "Claude-Responder",
+    "Claude-Beat",
     "Claude-Beat-Ms",
     "Claude-Offset",
     "Claude-Part",

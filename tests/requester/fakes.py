@@ -175,6 +175,7 @@ class FakeConnection:
         self.is_reconnecting = False
         self.connected_url = None
         self.max_payload = 1_000_000
+        self.stats = {"reconnects": 0}
         self.last_error: Exception | None = None
         self.answer: Callable[[str, dict[str, Any]], bytes | None] = lambda _, request: answer_well(request)
         self.publishing: Callable[[], Awaitable[None]] | None = None
@@ -228,6 +229,9 @@ class FakeConnection:
         """Let a message arrive, if somebody listens."""
         if self._on_message is not None:
             await self._on_message(Msg(_client=self.as_client(), subject=subject, data=body, headers=headers))
+
+    async def flush(self) -> None:
+        raise AssertionError("a flush that is cut short kills nats-py's read loop, and this connection lives on")
 
     async def close(self) -> None:
         raise AssertionError("a given connection is not closed")

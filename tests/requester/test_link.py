@@ -10,7 +10,7 @@ from nats import errors as nats_errors
 from nats.aio import errors as old_errors
 from nats.js import errors as js_errors
 
-from contract import Subjects
+from contract import Frame, FrameKind, Subjects, new_ulid
 from requester import (
     ExecuteTimeoutError,
     NotConnectedError,
@@ -192,3 +192,18 @@ async def test_closing_ends_the_waits(requester: Requester, connection: FakeConn
             await task
         assert caught.value.executed is False
     assert repr(requester) == "<Requester claude.cli.execute at a given connection: closed, 0 in flight>"
+
+
+async def test_last_words_on_a_given_connection(requester: Requester, connection: FakeConnection) -> None:
+    """What is given up by closing is cancelled on a connection that lives on, without a flush, which could kill it."""
+    connection.answer = lambda _, __: None
+    asking = asyncio.create_task(requester.execute("2+2?"))
+    await wait_until(lambda: len(connection.opened) == 1, "it is sent")
+    instance = new_ulid()
+    await connection.hear(connection.opened[0].reply, Frame(FrameKind.READY, instance=instance).headers())
+    await wait_until(lambda: len(connection.told) == 1, "it is told to start")
+    await requester.close()
+    assert [one.frame.kind for one in connection.told] == [FrameKind.GO, FrameKind.CANCEL]
+    with pytest.raises(NotConnectedError, match="closed before the reply came") as caught:
+        await asking
+    assert caught.value.executed is None
