@@ -43,6 +43,7 @@ from requester.errors import (
     StoppingError,
     UnavailableError,
     UnclaimedError,
+    UnfitError,
 )
 from requester.fallback import execute_with_fallback
 from requester.provider import ClaudeCLIProvider, Executor
@@ -96,6 +97,7 @@ __all__ = [
     "StoppingError",
     "UnavailableError",
     "UnclaimedError",
+    "UnfitError",
     "close_default",
     "close_default_sync",
     "execute",

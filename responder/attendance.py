@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from contract import (
     ATTEND_VERSION,
@@ -20,6 +20,7 @@ from contract import (
 from responder.attended import AttendedCaller, Instance
 from responder.callers import Caller, Incoming, Outlet, PlainCaller
 from responder.sessions import Sessions
+from responder.slots import BacklogClosedError
 
 _log = logging.getLogger(__name__)
 
@@ -70,7 +71,7 @@ class Attendance:
         self._callers[caller.attempt] = caller
         self._sessions.add(caller)
         if self._is_draining:
-            caller.drain()
+            caller.let_go(BacklogClosedError())
         try:
             yield caller
         finally:
@@ -97,10 +98,14 @@ class Attendance:
             _hand_over(frame, caller, now)
 
     def drain(self) -> None:
-        """Let go of what was not started, now and from now on."""
+        """Let go of what was not started, now and from now on: the responder stops."""
         self._is_draining = True
+        self.let_go(BacklogClosedError)
+
+    def let_go(self, error: Callable[[], Exception]) -> None:
+        """Let go of what was not started until now; each ends with an error of its own."""
         for caller in list(self._callers.values()):
-            caller.drain()
+            caller.let_go(error())
 
     def give_up(self) -> None:
         """Offer results no more: there is no way to any requester."""

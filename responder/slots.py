@@ -3,7 +3,7 @@
 import asyncio
 import collections
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 _RETRY_MIN_MS = 100
 _RETRY_MAX_MS = 30_000
@@ -100,10 +100,14 @@ class Slots:
     def close(self) -> None:
         """Give up on all that waits and on all that comes; each raises `BacklogClosedError`."""
         self._is_closed = True
+        self.let_go(BacklogClosedError)
+
+    def let_go(self, error: Callable[[], Exception]) -> None:
+        """Give up on all that waits now; each raises an error of its own."""
         while self._backlog:
             waiter = self._backlog.popleft()
             if not waiter.done():
-                waiter.set_exception(BacklogClosedError())
+                waiter.set_exception(error())
 
     async def _wait_for_turn(self, deadline: float) -> None:
         loop = asyncio.get_running_loop()

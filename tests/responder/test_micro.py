@@ -87,3 +87,10 @@ def test_every_answer_names_its_type_and_who_answers(micro: Micro, verb: str) ->
 def test_a_verb_is_asked_of_all_of_ours_and_of_one(micro: Micro, verb: str) -> None:
     """Discovery reaches an instance by the verb alone, by the service's name and by its own id."""
     assert micro.subjects_of(verb) == (f"$SRV.{verb}", f"$SRV.{verb}.claude-cli", f"$SRV.{verb}.claude-cli.host-7")
+
+
+def test_stats_tell_why_it_takes_no_work(micro: Micro) -> None:
+    """Whoever looks at the fleet sees which responder is away, and why."""
+    assert endpoint_of(micro).data == {"in_flight": 0, "backlog": 0, "unfit": None}
+    micro.fitness.end(ErrorCode.RATE_LIMITED, None, 0.0)
+    assert endpoint_of(micro).data == {"in_flight": 0, "backlog": 0, "unfit": "the API limits the credential"}

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, ExitStack
 
 import pytest
 
+from responder.fitness import UnfitError
 from responder.slots import BacklogClosedError, BacklogFullError, Slots, WaitedTooLongError
 
 pytestmark = pytest.mark.usefixtures("patience")
@@ -325,3 +326,19 @@ async def test_a_closed_backlog_takes_nobody_more() -> None:
     with pytest.raises(BacklogClosedError):
         await slots.take(asyncio.get_running_loop().time() + 60)
     assert slots.in_flight == 0
+
+
+async def test_letting_go_is_no_end() -> None:
+    """What waits is let go with an error of its own; what runs goes on, and what comes later is served."""
+    slots = Slots(1, 5)
+    held = await take_all(slots)
+    waiters = [await waiting(slots) for _ in range(3)]
+    slots.let_go(lambda: UnfitError("x"))
+    errors = await asyncio.gather(*waiters, return_exceptions=True)
+    assert [type(error) for error in errors] == [UnfitError] * 3
+    assert len(set(map(id, errors))) == 3
+    assert (slots.in_flight, slots.backlog) == (1, 0)
+    later = await waiting(slots)
+    held.close()
+    with await later:
+        assert slots.in_flight == 1
