@@ -11,12 +11,15 @@ from contract import ExecuteFailure, ExecuteRequest, ExecuteSuccess, ReplyError,
 from requester.attended import Order
 from requester.budget import RetryBudget
 from requester.errors import (
+    CLIError,
     ExecuteTimeoutError,
+    NoRespondersError,
     NotConnectedError,
     ProtocolError,
     RequesterError,
     ResponderLostError,
     UnavailableError,
+    UnfitError,
     error_of,
 )
 from requester.metrics import Metrics
@@ -115,6 +118,7 @@ class Attempts:
         started = loop.time()
         failed: RequesterError | None = None
         unaccepted = 0
+        unable: set[str | None] = set()
         for attempt in itertools.count(1):
             span.count_attempt(attempt)
             try:
@@ -122,7 +126,7 @@ class Attempts:
             except RequesterError as error:
                 error.request_id = wanted.request.id
                 span.attempt_failed(attempt, error)
-                if failed is None or not _came_too_late(error, loop.time() >= wanted.deadline):
+                if failed is None or not _says_less(error, failed, loop.time() >= wanted.deadline):
                     failed = error
                 unaccepted += isinstance(error, ResponderLostError) and error.responder is None
                 self._count(error)
@@ -135,6 +139,12 @@ class Attempts:
                     failover=wanted.failover,
                     is_throttled=self.budget.is_spent,
                 )
+                is_alone = isinstance(failed, CLIError) and isinstance(error, NoRespondersError)
+                if is_alone or (isinstance(error, CLIError) and error.responder in unable):
+                    # Nobody else is there who could start it, or who cannot does not leave the queue group for it.
+                    pause_s = None
+                if isinstance(error, CLIError):
+                    unable.add(error.responder)
                 if pause_s is not None:
                     await asyncio.sleep(pause_s)
                 if pause_s is None or loop.time() >= wanted.deadline:
@@ -177,8 +187,10 @@ class Attempts:
             self.budget.fail()
 
 
-def _came_too_late(error: RequesterError, is_over: bool) -> bool:
-    """Say whether an attempt, begun when there was no time left, says less than the one before it."""
+def _says_less(error: RequesterError, failed: RequesterError, is_over: bool) -> bool:
+    """Say whether an error says less than one before it: begun when there was no time left, or of nobody else."""
+    if isinstance(failed, CLIError) and isinstance(error, NoRespondersError | UnfitError):
+        return True
     return is_over and isinstance(error, NotConnectedError | ExecuteTimeoutError) and error.executed is False
 
 

@@ -21,8 +21,10 @@ PURE = (
     "contract",
     "requester/retry.py",
     "requester/exit_codes.py",
+    "requester/limits.py",
     "responder/arguments.py",
     "responder/document.py",
+    "responder/fitness.py",
     "responder/outcome.py",
     "responder/redaction.py",
 )

@@ -11,10 +11,11 @@ from urllib.parse import urlsplit
 import pytest
 from nats.errors import Error
 
-from requester import Requester, RequesterSettings
+from requester import RateLimitedError, Requester, RequesterSettings
 from responder.processes import descendants_of
 from responder.stub_api import StubAPI
 from tests.hop.conftest import SUBJECT, Fleet, RawCaller
+from tests.responder.printed import api_error, as_json
 from tests.support.conditions import wait_until
 from tests.support.fake_cli import fake_cli
 from tests.support.nats_server import nats_server, with_jetstream
@@ -96,7 +97,10 @@ async def test_the_documented_permissions_are_enough(tmp_path: Path, api: StubAP
     async with nats_server(tmp_path, config) as url, AsyncExitStack() as stack:
         fleet = Fleet(url.replace("//", "//responder:change-me-1@"), api, tmp_path, stack)
         prefix = {"CLAUDE_RESPONDER_INBOX_PREFIX": "_INBOX_claude"}
-        responder = await fleet.start("r1", cli=str(fake_cli(tmp_path, "cat >/dev/null; answer ok")), **prefix)
+        limit = tmp_path / "limit"
+        limited = as_json(api_error(429, "limited")).decode().strip()
+        cli = fake_cli(tmp_path, f"cat >/dev/null; [ -e {limit} ] && {{ echo '{limited}'; exit 1; }}; answer ok")
+        responder = await fleet.start("r1", cli=str(cli), **prefix)
         settings = RequesterSettings(
             nats_url=url.replace("//", "//requester:change-me-2@"), inbox_prefix="_INBOX_claude.worker"
         )
@@ -105,6 +109,11 @@ async def test_the_documented_permissions_are_enough(tmp_path: Path, api: StubAP
             assert (await requester.health()).responder == "r1"
             for is_kept in (False, True):
                 assert (await requester.execute("hi", timeout=20, idempotency_key="k")).is_kept is is_kept
+            limit.touch()
+            for executed in (True, False):
+                with pytest.raises(RateLimitedError) as caught:
+                    await requester.execute("hi", timeout=3)
+                assert caught.value.executed is executed
         assert not any("in memory" in line for line in responder.log), responder.log
         responder.signal()
         assert await responder.wait() == 0
