@@ -47,6 +47,11 @@ class Subjects:
         """Health requests that any one responder answers."""
         return f"{self.prefix}.health"
 
+    @property
+    def limited(self) -> str:
+        """Asks until when the credential of each responder is limited that takes no work for it; each answers."""
+        return f"{self.prefix}.limited"
+
     def health_of(self, responder: str) -> str:
         """Give the subject on which one responder, named by its id, answers health requests."""
         return f"{self.prefix}.health.{responder}"

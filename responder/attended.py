@@ -27,7 +27,7 @@ from contract import (
 from responder.attempt import Attempt, State
 from responder.callers import CallerGoneError, Incoming, Outlet, Slot, UnclaimedError
 from responder.execution import Audience
-from responder.slots import BacklogClosedError, WaitedTooLongError
+from responder.slots import WaitedTooLongError
 
 T = TypeVar("T")
 
@@ -70,13 +70,13 @@ class Signals:
         go: The requester's go has come in time.
         acked: Its word that it has the result has come, or it is not offered any more.
         abandoned: Nobody awaits the run any more.
-        draining: The responder stops.
+        released: The responder lets go of it, with the error that says why.
     """
 
     go: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     acked: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     abandoned: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-    draining: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    released: asyncio.Future[Exception] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
 class AttendedCaller:
@@ -187,11 +187,14 @@ class AttendedCaller:
         self._offer_no_more_in_vain()
 
     def drain(self) -> None:
-        """Let go of it if nothing was started, and of a result that its requester is not there to take."""
+        """Note that the responder stops: a result that its requester is not there to take is offered no more."""
         self._is_draining = True
-        if self._attempt.is_unstarted:
-            _settle(self._signals.draining)
         self._offer_no_more_in_vain()
+
+    def let_go(self, error: Exception) -> None:
+        """Let go of it if nothing was started; its request ends with the error."""
+        if self._attempt.is_unstarted and not self._signals.released.done():
+            self._signals.released.set_result(error)
 
     # What is done for it.
 
@@ -243,8 +246,8 @@ class AttendedCaller:
         """Tell the requester that a slot is held for it, and wait for its go."""
         if self._signals.abandoned.done():
             raise CallerGoneError
-        if self._signals.draining.done():
-            raise BacklogClosedError
+        if self._signals.released.done():
+            raise self._signals.released.result()
         if self._attempt.ready(asyncio.get_running_loop().time()):
             await self._tell(FrameKind.READY)
         try:
@@ -328,7 +331,7 @@ class AttendedCaller:
         """Await something that may come too late, or for nobody."""
         signals = self._signals
         waiting = asyncio.ensure_future(awaited)
-        ends: set[asyncio.Future[Any]] = {waiting, signals.abandoned, signals.draining}
+        ends: set[asyncio.Future[Any]] = {waiting, signals.abandoned, signals.released}
         try:
             await asyncio.wait(ends, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
@@ -340,8 +343,8 @@ class AttendedCaller:
             waiting.cancel()
         if signals.abandoned.done():
             raise CallerGoneError
-        if signals.draining.done():
-            raise BacklogClosedError
+        if signals.released.done():
+            raise signals.released.result()
         raise UnclaimedError(f"{what} did not come in time")
 
     def _stream(self, offset: int, lines: bytes) -> None:

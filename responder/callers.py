@@ -99,7 +99,7 @@ class Caller(Protocol):
 
         Raises:
             CallerGoneError: It gave up first.
-            BacklogClosedError: The responder stops first.
+            BacklogClosedError, UnfitError: The responder lets go of it first.
         """
 
     async def wait(self, slot: Awaitable[Slot], deadline: float, *, is_free: bool) -> Slot:
@@ -107,14 +107,14 @@ class Caller(Protocol):
 
         Raises:
             CallerGoneError: It gave up first.
-            BacklogClosedError: The responder stops first.
+            BacklogClosedError, UnfitError: The responder lets go of it first.
         """
 
     async def claim(self) -> None:
         """Make sure that it still wants the run, now that there is a slot.
 
         Raises:
-            UnclaimedError, CallerGoneError, BacklogClosedError, WaitedTooLongError: It must not start.
+            UnclaimedError, CallerGoneError, BacklogClosedError, UnfitError, WaitedTooLongError: It must not start.
         """
 
     async def deliver(self, body: bytes, headers: Mapping[str, str]) -> None:

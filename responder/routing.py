@@ -126,7 +126,8 @@ async def stealing(parts: Parts, link: Link, attendance: Attendance, victim: Vic
             await service.handle(incoming, caller)
 
     group = LinkGroup(link, subjects.idle, on_hint, is_answered=False)
-    thief = Thief(parts.instance.id, service.slots, peers, subjects, group, run_stolen)
+    fitness = service.fitness
+    thief = Thief(parts.instance.id, service.slots, peers, subjects, group, run_stolen, lambda: fitness.reason is None)
     service.slots.look_elsewhere = thief.look_elsewhere
     running = [asyncio.create_task(victim.run()), asyncio.create_task(thief.run())]
     try:

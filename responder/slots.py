@@ -165,9 +165,13 @@ class Slots:
     def close(self) -> None:
         """Give up on all that waits and on all that comes; each raises `BacklogClosedError`."""
         self._is_closed = True
+        self.let_go(BacklogClosedError)
+
+    def let_go(self, error: Callable[[], Exception]) -> None:
+        """Give up on all that waits now; each raises an error of its own."""
         for waiting in self._backlog.clear():
             if not waiting.ticket.turn.done():
-                waiting.ticket.turn.set_exception(BacklogClosedError())
+                waiting.ticket.turn.set_exception(error())
 
     async def _wait_for_turn(self, waiting: Waiting[Ticket], now: float) -> None:
         if self._is_closed:
@@ -227,7 +231,7 @@ class Slots:
     def hand_on(self, before: Best | None) -> Waiting[Ticket] | None:
         """Take out the next request for a peer, if it may leave and comes before what the peer has itself.
 
-        It must be followed by `let_go` or `take_back`.
+        It must be followed by `hand_over` or `take_back`.
         """
         now = asyncio.get_running_loop().time()
         while (best := self._backlog.best(now)) is not None and (before is None or best.comes_before(before)):
@@ -239,7 +243,7 @@ class Slots:
                 return None
         return None
 
-    def let_go(self, waiting: Waiting[Ticket]) -> bool:
+    def hand_over(self, waiting: Waiting[Ticket]) -> bool:
         """Tell whoever waits that a peer has its request; says whether it still waited."""
         if waiting.ticket.turn.done():
             return False

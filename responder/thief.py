@@ -65,6 +65,7 @@ class Thief:
         subjects: Where they are asked.
         group: Where they say that something waits.
         run_stolen: Runs what was stolen, in the slot given, to its end.
+        is_fit: Says whether this responder may run anything.
     """
 
     instance: str
@@ -73,23 +74,44 @@ class Thief:
     subjects: Subjects
     group: Group
     run_stolen: Callable[[Work, Slot], Coroutine[Any, Any, None]]
+    is_fit: Callable[[], bool] = lambda: True
     _tasks: set[asyncio.Task[None]] = field(default_factory=set, repr=False)
     _nobody_until: float = 0.0
     _is_stopped: bool = False
+    _active: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
+    _paused: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
+
+    def __post_init__(self) -> None:
+        self._active.set()
 
     async def run(self) -> None:
         """Be there for hints while a slot is free, until cancelled."""
         while True:
+            await self._active.wait()
             await self.slots.wait_until_free()
+            if not self._active.is_set():
+                continue
             await self.group.join()
             # What began to wait before we were there to hear of it.
             self._start(self._steal_for_free_slots(self.subjects.backlog))
-            await self.slots.wait_until_full()
+            await _either(self.slots.wait_until_full(), self._paused.wait())
             await self.group.leave()
+
+    def pause(self) -> None:
+        """Steal no more until `resume`; what was stolen goes on."""
+        self._active.clear()
+        self._paused.set()
+
+    def resume(self) -> None:
+        """Steal again, unless stopped."""
+        if not self._is_stopped:
+            self._paused.clear()
+            self._active.set()
 
     def stop(self) -> None:
         """Steal no more; what was stolen goes on."""
         self._is_stopped = True
+        self.pause()
 
     async def wait_until_done(self) -> None:
         """Wait until what was stolen has been run."""
@@ -105,10 +127,14 @@ class Thief:
         """Take charge of a slot that has come back, if somebody else may have older work for it."""
         is_asking = self.slots.best() is not None or not self.slots.has_free
         now = asyncio.get_running_loop().time()
-        if self._is_stopped or not is_asking or now < self._nobody_until or not self.peers.is_connected:
+        if not is_asking or now < self._nobody_until or not self._may_steal:
             return False
         self._start(self._fill())
         return True
+
+    @property
+    def _may_steal(self) -> bool:
+        return self._active.is_set() and self.is_fit() and self.peers.is_connected
 
     async def _fill(self) -> None:
         """Find the oldest request for a slot that is kept for it."""
@@ -122,7 +148,7 @@ class Thief:
             await self.run_stolen(work, self.slots.hold(work.session))
 
     async def _steal_for_free_slots(self, subject: str) -> None:
-        while not self._is_stopped and self.peers.is_connected and self.slots.reserve():
+        while self._may_steal and self.slots.reserve():
             work = None
             try:
                 work = await self._ask(subject)
@@ -159,3 +185,13 @@ class Thief:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("defect: %s while work was stolen", type(error).__name__)
+
+
+async def _either(*awaited: Coroutine[Any, Any, object]) -> None:
+    """Wait for the first of several."""
+    tasks = [asyncio.ensure_future(each) for each in awaited]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()

@@ -113,7 +113,7 @@ class Victim:
             self.slots.take_back(waiting)
             return self._frame(FrameKind.NONE)
         if work.is_attended:
-            self.slots.let_go(waiting)
+            self.slots.hand_over(waiting)
         else:
             self._set_aside(work.attempt, _Aside(waiting))
         return work.message(self.instance, now)
@@ -134,7 +134,7 @@ class Victim:
         if aside is None or aside.thief not in {None, frame.instance}:
             return self._frame(FrameKind.CANCEL)
         if aside.thief is None:
-            if not self.slots.let_go(aside.waiting):
+            if not self.slots.hand_over(aside.waiting):
                 return self._frame(FrameKind.CANCEL)
             aside.thief = frame.instance
             if aside.timer is not None:

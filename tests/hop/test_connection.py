@@ -11,12 +11,13 @@ from urllib.parse import urlsplit
 import pytest
 from nats.errors import Error
 
-from requester import Requester, RequesterSettings
+from requester import RateLimitedError, Requester, RequesterSettings
 from responder.callers import Incoming
 from responder.link import Link
 from responder.processes import descendants_of
 from responder.stub_api import StubAPI
 from tests.hop.conftest import SUBJECT, Fleet, RawCaller
+from tests.responder.printed import api_error, as_json
 from tests.support.conditions import wait_until
 from tests.support.fake_cli import fake_cli
 from tests.support.nats_server import nats_server, with_jetstream
@@ -98,7 +99,10 @@ async def test_the_documented_permissions_are_enough(tmp_path: Path, api: StubAP
     async with nats_server(tmp_path, config) as url, AsyncExitStack() as stack:
         fleet = Fleet(url.replace("//", "//responder:change-me-1@"), api, tmp_path, stack)
         prefix = {"CLAUDE_RESPONDER_INBOX_PREFIX": "_INBOX_claude"}
-        responder = await fleet.start("r1", cli=str(fake_cli(tmp_path, "cat >/dev/null; answer ok")), **prefix)
+        limit = tmp_path / "limit"
+        limited = as_json(api_error(429, "limited")).decode().strip()
+        cli = fake_cli(tmp_path, f"cat >/dev/null; [ -e {limit} ] && {{ echo '{limited}'; exit 1; }}; answer ok")
+        responder = await fleet.start("r1", cli=str(cli), **prefix)
         settings = RequesterSettings(
             nats_url=url.replace("//", "//requester:change-me-2@"), inbox_prefix="_INBOX_claude.worker"
         )
@@ -110,6 +114,11 @@ async def test_the_documented_permissions_are_enough(tmp_path: Path, api: StubAP
             ticket = await requester.submit("hi")
             assert (await requester.result(ticket, timeout=20)).text == "ok"
             assert [listed.state for listed in await requester.tickets()] == ["done"]
+            limit.touch()
+            for executed in (True, False):
+                with pytest.raises(RateLimitedError) as caught:
+                    await requester.execute("hi", timeout=3)
+                assert caught.value.executed is executed
         assert not any("in memory" in line for line in responder.log), responder.log
         responder.signal()
         assert await responder.wait() == 0

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from contract import ErrorCode
 from responder.cli_probe import CLIProbe
 from responder.health import Health
 from responder.run import Runner
@@ -96,3 +97,14 @@ async def test_a_request_that_cannot_be_read(runner: Runner, tmp_path: Path, bod
     reply = await health_of(runner, tmp_path, VERSION).answer(body)
     assert reply.status == "unhealthy"
     assert reply.reason == 'a health request is empty or {"deep": true}'
+
+
+async def test_a_responder_that_is_not_fit_for_work(runner: Runner, tmp_path: Path) -> None:
+    """It is unhealthy with the reason, and no prompt is spent on it."""
+    health = health_of(runner, tmp_path, VERSION + f"touch {tmp_path / 'prompted'}; answer healthy")
+    health.service.fitness.end(ErrorCode.RATE_LIMITED, None, 0.0)
+    for body in (b"", b'{"deep": true}'):
+        reply = await health.answer(body)
+        assert (reply.status, reply.cli_available, reply.deep) == ("unhealthy", True, None)
+        assert reply.reason == "the API limits the credential"
+    assert not (tmp_path / "prompted").exists()

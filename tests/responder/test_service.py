@@ -3,16 +3,19 @@
 import asyncio
 import json
 import logging
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from contract import ErrorCode, ExecuteFailure, ExecuteReply, ExecuteSuccess
+from responder.admission import Job
 from responder.run import Runner
-from responder.service import Service
+from responder.service import Service, ending
 from responder.slots import Slots
 from tests.responder.parts import INBOX, SECRET, Defective, Outlet, answer, incoming, make_service
+from tests.responder.printed import api_error, as_json
 from tests.responder.shell import children
 from tests.support.conditions import wait_until
 
@@ -313,3 +316,40 @@ async def test_a_cancelled_request_frees_its_slot(runner: Runner, tmp_path: Path
 
 def _lines(path: Path) -> int:
     return len(path.read_text().splitlines()) if path.exists() else 0
+
+
+async def test_an_unfit_responder_starts_nothing(runner: Runner, tmp_path: Path) -> None:
+    """After three refusals of the credential nothing is run for callers, who may ask again; prompts of our own are."""
+    ran = tmp_path / "ran"
+    refused = as_json(api_error(401, "x")).decode().strip()
+    service = make_service(tmp_path, runner, f"echo x >>{ran}; echo '{refused}'; exit 1")
+    for _ in range(3):
+        assert (await failure_of(service, {})).code == "auth"
+    failure = await failure_of(service, {"id": "job-1"})
+    assert (failure.code, failure.retryable, failure.executed, failure.id) == ("unfit", True, False, "job-1")
+    assert "the API refuses the credential" in failure.error
+    assert ran.read_text() == "x\n" * 3
+    job = Job("own", "p", service.admission.policy.arguments(None), None, now() + 20)
+    assert ending(await service.run(job)) == ("auth", None)
+    assert ran.read_text() == "x\n" * 4
+
+
+async def test_what_waits_for_a_slot_does_not_start_once_unfit(runner: Runner, tmp_path: Path) -> None:
+    """A request that gets its slot when the responder has become unfit is refused, before it is let go even."""
+    service = make_service(tmp_path, runner, slots=Slots(1, 5))
+    with await service.slots.take(now() + 20):
+        waiting = asyncio.create_task(failure_of(service, {}))
+        await wait_until(lambda: service.slots.backlog == 1, "it waits")
+        service.fitness.end(ErrorCode.RATE_LIMITED, 60.0, now())
+    assert (await waiting).code == "unfit"
+    assert service.slots.in_flight == 0
+
+
+async def test_when_a_limit_ends_is_heard_of_a_run(runner: Runner, tmp_path: Path) -> None:
+    """The time that the CLI tells is the time the responder keeps away."""
+    until = round(time.time()) + 100
+    limited = as_json(api_error(429, f"limit reached|{until}")).decode().strip()
+    service = make_service(tmp_path, runner, f"echo '{limited}'; exit 1")
+    assert (await failure_of(service, {})).executed
+    assert service.fitness.is_limited
+    assert 95 < service.fitness.limit_s(now()) <= 101

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, ExitStack
 import pytest
 
 from contract import Priority
+from responder.fitness import UnfitError
 from responder.slots import BacklogClosedError, BacklogFullError, Slots, WaitedTooLongError
 from tests.support.virtual_time import advance, settle, virtual_time
 
@@ -460,3 +461,19 @@ async def test_cancelled_at_the_handover_with_another_caller_behind() -> None:
     with await mine[1]:
         assert slots.in_flight == 1
     assert repr(slots._backlog) == "<Backlog of 0 requests, 0 callers>"
+
+
+async def test_letting_go_is_no_end() -> None:
+    """What waits is let go with an error of its own; what runs goes on, and what comes later is served."""
+    slots = Slots(1, 5)
+    held = await take_all(slots)
+    waiters = [await waiting(slots) for _ in range(3)]
+    slots.let_go(lambda: UnfitError("x"))
+    errors = await asyncio.gather(*waiters, return_exceptions=True)
+    assert [type(error) for error in errors] == [UnfitError] * 3
+    assert len(set(map(id, errors))) == 3
+    assert (slots.in_flight, slots.backlog) == (1, 0)
+    later = await waiting(slots)
+    held.close()
+    with await later:
+        assert slots.in_flight == 1
