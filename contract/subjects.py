@@ -61,6 +61,10 @@ class Subjects:
         """Where a responder with a free slot asks those with a backlog, who listen in the group."""
         return f"{self.prefix}.backlog"
 
+    def backlog_of(self, instance: str) -> str:
+        """Give the subject on which responders, and nobody else, ask one process of a responder for work."""
+        return f"{self.prefix}.backlog.{instance}"
+
     @property
     def idle(self) -> str:
         """Where a responder with a backlog tells those with a free slot, who listen in the group."""

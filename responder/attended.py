@@ -143,8 +143,9 @@ class AttendedCaller:
         return self._incoming if self._announced is None else None
 
     def reserve(self, slot: contextlib.ExitStack) -> None:
-        """Take note of a slot that is held for it."""
+        """Take note of a slot that is held for it; its requester has heard of it elsewhere, so it expects frames."""
         self._reserved = slot
+        self._is_told = True
 
     def take_reserved(self, deadline: float) -> Slot | None:
         """Give the slot that was held for it before it came here, once."""
@@ -263,6 +264,8 @@ class AttendedCaller:
         """Give the requester the result until it says that it has it, or nobody wants it any more."""
         if self._streaming is not None:
             self._streaming.cancel()
+        if self._reserved is not None:
+            self._reserved.close()
         if not self._attempt.end():
             return
         if not self._is_told and message_size(dict(headers), body) <= self._outlet.max_payload:

@@ -16,6 +16,7 @@ import collections
 import heapq
 import itertools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -162,9 +163,22 @@ class Backlog(Generic[T]):
     def pop(self, now: float) -> Waiting[T] | None:
         """Take out the request that is next, for a slot here or elsewhere; the next of its caller joins the line."""
         found = self._next(now)
-        if found is None:
+        return None if found is None else self._take(found[0], now)
+
+    def pop_for(self, before: Best | None, is_wanted: Callable[[Waiting[T]], bool], now: float) -> Waiting[T] | None:
+        """Take out a request of a kind for whoever has something itself, if it comes before that.
+
+        It is the one that `pop` would give, or where that is of another kind the oldest of the first class.
+        """
+        found = self._next(now)
+        if found is not None and not is_wanted(found[0]):
+            wanted = ((waiting, self._class_of(waiting)) for waiting in self._entries if is_wanted(waiting))
+            found = min(wanted, key=_place, default=None)
+        if found is None or (before is not None and not Best(found[0].arrived_at, found[1]).comes_before(before)):
             return None
-        waiting = found[0]
+        return self._take(found[0], now)
+
+    def _take(self, waiting: Waiting[T], now: float) -> Waiting[T]:
         self._callers[waiting.caller].turn = now
         self.remove(waiting)
         return waiting
@@ -202,6 +216,9 @@ class Backlog(Generic[T]):
         while (entry := self._ageing.first()) is not None and self._has_aged(entry):
             self._rank(entry[-1].caller)
 
+    def _class_of(self, waiting: Waiting[T]) -> Priority:
+        return Priority.INTERACTIVE if self._has_aged(self._entries[waiting]) else waiting.priority
+
     def _has_aged(self, entry: _Entry[T]) -> bool:
         return entry[0] + self._batch_max_wait_s <= self._now
 
@@ -231,3 +248,8 @@ class Backlog(Generic[T]):
             del heads[Priority.BATCH]
             heads[Priority.INTERACTIVE] = min(batch, heads.get(Priority.INTERACTIVE, batch))
         return heads
+
+
+def _place(found: tuple[Waiting[T], Priority]) -> tuple[bool, float]:
+    """Give what orders by class, then by age."""
+    return found[1] is not Priority.INTERACTIVE, found[0].arrived_at

@@ -199,4 +199,6 @@ class PlainCaller(Anybody):
 
     async def deliver(self, body: bytes, headers: Mapping[str, str]) -> None:
         """Send the reply, once."""
+        if self._reserved is not None:
+            self._reserved.close()
         await self._outlet.publish(self._incoming.reply_subject, body, headers)

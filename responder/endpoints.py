@@ -14,11 +14,10 @@ from responder.fitness import UnfitError
 from responder.link import Handler, Link, LinkError, Membership
 from responder.micro import VERBS
 from responder.presence import Duty, Post, Presence
-from responder.routing import is_for_victim, stealing, victim_of
+from responder.routing import stealing
 from responder.service import ending
 from responder.sessions import Sessions
 from responder.thief import Thief
-from responder.victim import Victim
 
 # Results that wait for their acknowledgement while their slots are used anew.
 _UNACKNOWLEDGED_MAX = 1000
@@ -54,9 +53,8 @@ async def listen(parts: Parts, link: Link) -> AsyncIterator[Listening]:
     """
     subjects = parts.micro.subjects
     answer_health = _answering(parts, link, lambda incoming: _health(parts, incoming))
-    victim = victim_of(parts, link)
     async with contextlib.AsyncExitStack() as stack:
-        attendance = await stack.enter_async_context(_attend(parts, link, victim))
+        attendance = await stack.enter_async_context(_attend(parts, link))
         memberships = []
         for verb in VERBS:
             answer = _answering(parts, link, _constant(parts.micro.answer, verb))
@@ -70,7 +68,7 @@ async def listen(parts: Parts, link: Link) -> AsyncIterator[Listening]:
 
         thief = None
         if parts.settings.steal:
-            thief = await stack.enter_async_context(stealing(parts, link, attendance, victim))
+            thief = await stack.enter_async_context(stealing(parts, link, attendance))
         working = (Post(subjects.health, answer_health, QUEUE_GROUP), Post(subjects.execute, handle, QUEUE_GROUP))
         limited = (Post(subjects.limited, _answering(parts, link, _constant(_limit, parts))),)
         duty = _duty(parts, attendance, thief)
@@ -106,7 +104,7 @@ def _duty(parts: Parts, attendance: Attendance, thief: Thief | None) -> Duty:
 
 
 @contextlib.asynccontextmanager
-async def _attend(parts: Parts, link: Link, victim: Victim) -> AsyncIterator[Attendance]:
+async def _attend(parts: Parts, link: Link) -> AsyncIterator[Attendance]:
     """Hear the frames of requesters, and beat for them."""
     settings, instance = parts.settings, parts.instance
     inbox = link.new_inbox()
@@ -115,10 +113,7 @@ async def _attend(parts: Parts, link: Link, victim: Victim) -> AsyncIterator[Att
     attendance = Attendance(instance, link, sessions, settings.inbox_prefix, attempts_max)
 
     async def take(incoming: Incoming) -> None:
-        if is_for_victim(incoming):
-            await victim.take(incoming)
-        else:
-            attendance.take(incoming, asyncio.get_running_loop().time())
+        attendance.take(incoming, asyncio.get_running_loop().time())
 
     async def note_gone(incoming: Incoming) -> None:
         if is_no_responders(incoming.headers, incoming.body):

@@ -183,7 +183,11 @@ class Link:
         return reply.headers or {}, bytes(reply.data)
 
     async def subscribe(self, subject: str, handler: Handler, queue_group: str = "") -> Membership:
-        """Listen on a subject, in a queue group if one is named, until left."""
+        """Listen on a subject, in a queue group if one is named, until left.
+
+        Raises:
+            LinkError: The connection is closed.
+        """
         loop = asyncio.get_running_loop()
 
         async def start_task(message: Msg) -> None:
@@ -192,7 +196,10 @@ class Link:
             self._tasks.add(task)
             task.add_done_callback(self._note_handled)
 
-        subscription = await self._client.subscribe(subject, queue=queue_group, cb=start_task)
+        try:
+            subscription = await self._client.subscribe(subject, queue=queue_group, cb=start_task)
+        except Error as error:
+            raise LinkError(f"cannot listen on {subject}: {_one_line(error)}") from error
         return Membership(subscription)
 
     async def barrier(self) -> None:

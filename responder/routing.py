@@ -2,20 +2,22 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Mapping
 
-from contract import HEADER_FRAME, QUEUE_GROUP, Frame, FrameError, FrameKind, read_frame
+from contract import QUEUE_GROUP, Frame, FrameError, FrameKind, read_frame
 from responder.assembly import Parts
 from responder.attendance import Attendance
-from responder.callers import Caller, Incoming, Slot
-from responder.link import Handler, Link, LinkError, Membership, NobodyThereError
+from responder.callers import Incoming, Slot
+from responder.link import Handler, Link, LinkError, Membership, NobodyThereError, NotPermittedError
 from responder.stolen import StolenCaller
 from responder.thief import NobodyError, Thief
 from responder.victim import Victim
 from responder.work import Work
 
-_READY_S = 2.0
-_FOR_VICTIM = frozenset({FrameKind.STEAL, FrameKind.READY})
+_log = logging.getLogger(__name__)
+# So long a victim that has something set aside is waited for.
+_VICTIM_S = 2.0
 
 
 class LinkGroup:
@@ -57,11 +59,12 @@ class LinkPeers:
 
     def __init__(self, link: Link) -> None:
         self._link = link
+        self._is_permitted = True
 
     @property
     def is_connected(self) -> bool:
-        """Whether they can be asked."""
-        return self._link.is_connected
+        """Whether they can be asked: there is a connection, and NATS has not forbidden it."""
+        return self._link.is_connected and self._is_permitted
 
     async def ask_peer(
         self, subject: str, headers: Mapping[str, str], within_s: float
@@ -75,35 +78,24 @@ class LinkPeers:
             return await self._link.ask_for(subject, b"", headers, within_s)
         except NobodyThereError:
             raise NobodyError from None
+        except NotPermittedError as error:
+            self._is_permitted = False
+            _log.warning("no work is taken from other responders: %s", error)
         except LinkError:
-            return None
-
-
-def is_for_victim(incoming: Incoming) -> bool:
-    """Say whether a message to an instance comes from a thief."""
-    return incoming.headers.get(HEADER_FRAME) in _FOR_VICTIM
-
-
-def victim_of(parts: Parts, link: Link) -> Victim:
-    """Give what offers a responder's backlog to others."""
-    subjects = parts.micro.subjects
-    victim: Victim
-
-    async def take(incoming: Incoming) -> None:
-        await victim.take(incoming)
-
-    group = LinkGroup(link, subjects.backlog, take, is_answered=True)
-    slots, prefix = parts.service.slots, parts.settings.inbox_prefix
-    victim = Victim(parts.instance.id, slots, link, subjects, prefix, group)
-    return victim
+            pass
+        return None
 
 
 @contextlib.asynccontextmanager
-async def stealing(parts: Parts, link: Link, attendance: Attendance, victim: Victim) -> AsyncIterator[Thief]:
+async def stealing(parts: Parts, link: Link, attendance: Attendance) -> AsyncIterator[Thief]:
     """Steal, and be stolen from, as long as the context lasts."""
-    subjects, service = parts.micro.subjects, parts.service
+    subjects, service, instance = parts.micro.subjects, parts.service, parts.instance.id
     peers = LinkPeers(link)
+    victim: Victim
     thief: Thief
+
+    async def take(incoming: Incoming) -> None:
+        await victim.take(incoming)
 
     async def on_hint(incoming: Incoming) -> None:
         frame = _read(incoming.headers)
@@ -112,22 +104,22 @@ async def stealing(parts: Parts, link: Link, attendance: Attendance, victim: Vic
 
     async def run_stolen(work: Work, slot: Slot) -> None:
         incoming = work.incoming(subjects.execute)
-        with attendance.caller_of(incoming) as caller:
-            plain = StolenCaller(incoming, link, lambda: _ask_go(parts, peers, work))
-            await _run_in(slot, incoming, caller if work.is_attended else plain)
-
-    async def _run_in(slot: Slot, incoming: Incoming, caller: Caller | None) -> None:
         with contextlib.ExitStack() as unused:
             unused.enter_context(slot)
-            if caller is None:
-                return
-            service.statistics.stolen += 1
-            caller.reserve(unused)
-            await service.handle(incoming, caller)
+            with attendance.caller_of(incoming) as known:
+                plain = StolenCaller(incoming, link, lambda kind: _ask_victim(parts, peers, work, kind))
+                caller = known if work.is_attended else plain
+                if caller is not None:
+                    service.statistics.stolen += 1
+                    caller.reserve(unused)
+                    await service.handle(incoming, caller)
 
-    group = LinkGroup(link, subjects.idle, on_hint, is_answered=False)
+    backlog = LinkGroup(link, subjects.backlog, take, is_answered=True)
+    idle = LinkGroup(link, subjects.idle, on_hint, is_answered=False)
+    victim = Victim(instance, service.slots, link, subjects, parts.settings.inbox_prefix, backlog)
     fitness = service.fitness
-    thief = Thief(parts.instance.id, service.slots, peers, subjects, group, run_stolen, lambda: fitness.reason is None)
+    thief = Thief(instance, service.slots, peers, subjects, idle, run_stolen, lambda: fitness.reason is None)
+    await link.subscribe(subjects.backlog_of(instance), take)
     service.slots.look_elsewhere = thief.look_elsewhere
     running = [asyncio.create_task(victim.run()), asyncio.create_task(thief.run())]
     try:
@@ -138,11 +130,10 @@ async def stealing(parts: Parts, link: Link, attendance: Attendance, victim: Vic
             task.cancel()
 
 
-async def _ask_go(parts: Parts, peers: LinkPeers, work: Work) -> FrameKind | None:
-    frame = Frame(FrameKind.READY, attempt=work.attempt, instance=parts.instance.id)
-    subject = parts.micro.subjects.instance_of(work.victim)
+async def _ask_victim(parts: Parts, peers: LinkPeers, work: Work, kind: FrameKind) -> FrameKind | None:
+    frame = Frame(kind, attempt=work.attempt, instance=parts.instance.id)
     try:
-        answer = await peers.ask_peer(subject, frame.headers(), _READY_S)
+        answer = await peers.ask_peer(parts.micro.subjects.backlog_of(work.victim), frame.headers(), _VICTIM_S)
     except NobodyError:
         return None
     word = None if answer is None else _read(answer[0])

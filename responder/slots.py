@@ -73,6 +73,7 @@ class Slots:
     def __init__(self, count: int, backlog_max: int, batch_max_wait_s: float = _BATCH_MAX_WAIT_S) -> None:
         self.count = count
         self._free = count
+        self._kept = 0
         self._backlog_max = backlog_max
         self._backlog: Backlog[Ticket] = Backlog(batch_max_wait_s)
         self._hold_s = 1.0
@@ -80,6 +81,8 @@ class Slots:
         self._freed = asyncio.Event()
         self._filled = asyncio.Event()
         self._waits = asyncio.Event()
+        self._shown: set[Waiting[Ticket]] = set()
+        self._waited = 0
         self.look_elsewhere: Callable[[], bool] = lambda: False
 
     def __repr__(self) -> str:
@@ -97,8 +100,8 @@ class Slots:
 
     @property
     def backlog(self) -> int:
-        """How many requests wait for a slot."""
-        return len(self._backlog)
+        """How many requests wait for a slot; those that a peer was shown are among them."""
+        return len(self._backlog) + len(self._shown)
 
     async def take(
         self,
@@ -138,11 +141,12 @@ class Slots:
         if self._is_closed or not self._free:
             return None
         self._use_free()
-        return self.hold("")
+        self._backlog.start("")
+        return self._held("")
 
     async def wait_until_full(self) -> None:
-        """Wait until there is no slot that nobody waits for."""
-        while self._free:
+        """Wait until every slot is taken by a request; one that is only kept for one from elsewhere is not."""
+        while self._free or self._kept:
             self._filled.clear()
             await self._filled.wait()
 
@@ -182,10 +186,9 @@ class Slots:
             self._use_free()
             self._backlog.start(waiting.caller)
             return
-        if len(self._backlog) >= self._backlog_max:
+        if self.backlog >= self._backlog_max:
             raise BacklogFullError(self._retry_after_ms())
-        self._backlog.add(waiting)
-        self._waits.set()
+        self._add(waiting)
         waiter = waiting.ticket.turn
         timer = asyncio.get_running_loop().call_at(waiting.deadline, _expire, waiter)
         try:
@@ -197,13 +200,21 @@ class Slots:
         finally:
             timer.cancel()
             self._backlog.remove(waiting)
+            self._shown.discard(waiting)
+
+    def _add(self, waiting: Waiting[Ticket]) -> None:
+        self._backlog.add(waiting)
+        self._waited += 1
+        self._waits.set()
 
     def _give_back(self, caller: str) -> None:
         self._backlog.end(caller)
-        if not self.look_elsewhere():
-            self.pass_on()
+        if self.look_elsewhere():
+            self._kept += 1
+        else:
+            self._pass_on()
 
-    def pass_on(self) -> None:
+    def _pass_on(self) -> None:
         """Pass a slot to the request that is next; it never becomes free in between.
 
         What the backlog lets go because its deadline has passed hears so of its timer, which is due.
@@ -223,60 +234,81 @@ class Slots:
         """Say which of those that wait is next."""
         return self._backlog.best(asyncio.get_running_loop().time())
 
-    async def wait_until_waiting(self) -> None:
-        """Wait until a request has to wait, from now on."""
-        self._waits.clear()
-        await self._waits.wait()
+    @property
+    def waited(self) -> int:
+        """How many times a request has had to wait here since the start."""
+        return self._waited
 
-    def hand_on(self, before: Best | None) -> Waiting[Ticket] | None:
-        """Take out the next request for a peer, if it may leave and comes before what the peer has itself.
+    async def wait_until_waited(self, seen: int) -> None:
+        """Wait until more requests have had to wait here than were seen."""
+        while self._waited <= seen:
+            self._waits.clear()
+            await self._waits.wait()
 
-        It must be followed by `hand_over` or `take_back`.
+    def hand_on(self, before: Best | None, fits: Callable[[Work], bool]) -> Waiting[Ticket] | None:
+        """Take out the next request that may leave, for a peer, if it comes before what the peer has itself.
+
+        It waits on, but gets no slot: that must be followed by `hand_over` or `take_back`.
         """
-        now = asyncio.get_running_loop().time()
-        while (best := self._backlog.best(now)) is not None and (before is None or best.comes_before(before)):
-            waiting = self._backlog.pop(now)
-            if waiting is not None and not waiting.ticket.turn.done():
-                if waiting.ticket.work is not None:
-                    return waiting
-                self.take_back(waiting)
-                return None
-        return None
+
+        def may_leave(waiting: Waiting[Ticket]) -> bool:
+            work = waiting.ticket.work
+            return work is not None and not waiting.ticket.turn.done() and fits(work)
+
+        waiting = self._backlog.pop_for(before, may_leave, asyncio.get_running_loop().time())
+        if waiting is not None:
+            self._shown.add(waiting)
+        return waiting
 
     def hand_over(self, waiting: Waiting[Ticket]) -> bool:
         """Tell whoever waits that a peer has its request; says whether it still waited."""
+        self._shown.discard(waiting)
         if waiting.ticket.turn.done():
             return False
         waiting.ticket.turn.set_exception(HandedOnError())
         return True
 
     def take_back(self, waiting: Waiting[Ticket]) -> None:
-        """Have a request wait here again, at its place."""
+        """Have a request that was taken out get a slot here again, if it still waits."""
+        self._shown.discard(waiting)
         if waiting.ticket.turn.done():
             return
-        if self._free:
+        if self._is_closed:
+            waiting.ticket.turn.set_exception(BacklogClosedError())
+        elif self._free:
             self._use_free()
             self._backlog.start(waiting.caller)
             waiting.ticket.turn.set_result(None)
         else:
-            self._backlog.add(waiting)
-            self._waits.set()
+            self._add(waiting)
 
     def reserve(self) -> bool:
         """Keep a slot that nobody waits for until `pass_on` or `hold`; says whether there is one."""
         if self._is_closed or not self._free:
             return False
+        self._kept += 1
         self._use_free()
         return True
 
+    def pass_on(self) -> None:
+        """Pass a slot that was kept to the request that is next here."""
+        self._kept -= 1
+        self._pass_on()
+        self._note_filled()
+
     def hold(self, caller: str) -> contextlib.AbstractContextManager[None]:
-        """Give a slot that was kept to a request from elsewhere."""
+        """Give a slot that was kept to a request from elsewhere; it has to be entered."""
+        self._kept -= 1
+        self._note_filled()
         self._backlog.start(caller)
         return self._held(caller)
 
     def _use_free(self) -> None:
         self._free -= 1
-        if not self._free:
+        self._note_filled()
+
+    def _note_filled(self) -> None:
+        if not self._free and not self._kept:
             self._filled.set()
 
     def _retry_after_ms(self) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from contract import Frame, FrameKind, Subjects
+from contract import HEADER_INSTANCE, Frame, FrameKind, Subjects
 from responder.callers import Slot
 from responder.slots import Slots
 from responder.work import Work, read_work
@@ -21,6 +21,8 @@ _log = logging.getLogger(__name__)
 _ANSWER_S = 0.1
 # After word that nobody has a backlog, nobody is asked for so long.
 _NOBODY_S = 0.02
+# Who has a backlog is in the group that it asks, and gets its own question now and then.
+_TRIES = 4
 
 
 class NobodyError(Exception):
@@ -121,7 +123,7 @@ class Thief:
     def on_hint(self, victim: str) -> None:
         """Take it that something waits at an instance."""
         if victim != self.instance:
-            self._start(self._steal_for_free_slots(self.subjects.instance_of(victim)))
+            self._start(self._steal_for_free_slots(self.subjects.backlog_of(victim)))
 
     def look_elsewhere(self) -> bool:
         """Take charge of a slot that has come back, if somebody else may have older work for it."""
@@ -160,6 +162,15 @@ class Thief:
             self._start(self.run_stolen(work, self.slots.hold(work.session)))
 
     async def _ask(self, subject: str) -> Work | None:
+        for _ in range(_TRIES):
+            answer = await self._ask_once(subject)
+            if answer is None:
+                return None
+            if answer[0].get(HEADER_INSTANCE) != self.instance:
+                return read_work(*answer, asyncio.get_running_loop().time())
+        return None
+
+    async def _ask_once(self, subject: str) -> tuple[Mapping[str, str], bytes] | None:
         loop = asyncio.get_running_loop()
         best = self.slots.best()
         frame = Frame(
@@ -169,12 +180,11 @@ class Thief:
             priority=None if best is None else best.priority,
         )
         try:
-            answer = await self.peers.ask_peer(subject, frame.headers(), _ANSWER_S)
+            return await self.peers.ask_peer(subject, frame.headers(), _ANSWER_S)
         except NobodyError:
             if subject == self.subjects.backlog:
                 self._nobody_until = loop.time() + _NOBODY_S
             return None
-        return None if answer is None else read_work(*answer, loop.time())
 
     def _start(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(coroutine)

@@ -18,6 +18,8 @@ from responder.work import Work
 
 # Between two words to the idle ones that something waits, should the first not have reached one.
 _HINT_EVERY_S = 0.05
+# At once, when so many begin to wait at once: each hint reaches one of the idle.
+_HINTS_MAX = 16
 # How long the group is kept after the last request has gone: joining and leaving travels through the whole cluster.
 _LINGER_S = 1.0
 # How long a plain request is set aside for a thief that has not said that it is ready.
@@ -81,11 +83,12 @@ class Victim:
 
     async def run(self) -> None:
         """Offer what waits, until cancelled."""
+        seen = 0
         while True:
             if not self.slots.backlog:
-                await self.slots.wait_until_waiting()
+                await self.slots.wait_until_waited(seen)
             await self.group.join()
-            await self._hint_while_waiting()
+            seen = await self._hint_while_waiting(seen)
             await self.group.leave()
 
     async def take(self, incoming: Incoming) -> None:
@@ -97,6 +100,8 @@ class Victim:
             answer: tuple[dict[str, str], bytes] = self._frame(FrameKind.NONE)
         elif frame.kind is FrameKind.STEAL:
             answer = self._give(frame, incoming.received_at)
+        elif frame.kind is FrameKind.NONE:
+            answer = self._answer_refused(frame)
         else:
             answer = self._answer_ready(frame)
         await self.outlet.publish(incoming.reply_subject, answer[1], answer[0])
@@ -105,18 +110,19 @@ class Victim:
         before = None
         if frame.age_ms is not None and frame.priority is not None:
             before = Best(now - frame.age_ms / 1000, frame.priority)
-        waiting = self.slots.hand_on(before)
+        waiting = self.slots.hand_on(before, self._may_leave)
         if waiting is None or waiting.ticket.work is None:
             return self._frame(FrameKind.NONE)
         work: Work = waiting.ticket.work
-        if not work.fits(self.instance, self.outlet.max_payload):
-            self.slots.take_back(waiting)
-            return self._frame(FrameKind.NONE)
         if work.is_attended:
             self.slots.hand_over(waiting)
         else:
             self._set_aside(work.attempt, _Aside(waiting))
         return work.message(self.instance, now)
+
+    def _may_leave(self, work: Work) -> bool:
+        """Say whether a request can be handed on: in one message, and told from all others by its reply subject."""
+        return work.attempt not in self._aside and work.fits(self.instance, self.outlet.max_payload)
 
     def _set_aside(self, attempt: str, aside: _Aside) -> None:
         self._aside[attempt] = aside
@@ -143,18 +149,36 @@ class Victim:
             aside.timer = loop.call_later(_REMEMBERED_S, self._take_back, attempt)
         return self._frame(FrameKind.GO)
 
+    def _answer_refused(self, frame: Frame) -> tuple[dict[str, str], bytes]:
+        """Take a request back that a thief cannot run, and offer it no more: the next one may not either."""
+        attempt = frame.attempt or ""
+        aside = self._aside.get(attempt)
+        if aside is not None and aside.thief is None:
+            if aside.timer is not None:
+                aside.timer.cancel()
+            aside.waiting.ticket.work = None
+            self._take_back(attempt)
+        return self._frame(FrameKind.CANCEL)
+
     def _frame(self, kind: FrameKind) -> tuple[dict[str, str], bytes]:
         return Frame(kind, instance=self.instance).headers(), b""
 
-    async def _hint_while_waiting(self) -> None:
-        """Tell the idle that something waits, as long as it does; each new request tells it at once."""
+    async def _hint_while_waiting(self, seen: int) -> int:
+        """Tell the idle that something waits, as long as it does; each new request tells one of them at once."""
         loop = asyncio.get_running_loop()
         empty_since = loop.time()
-        hint = Frame(FrameKind.STEAL, instance=self.instance).headers()
         while self.slots.backlog or loop.time() - empty_since < _LINGER_S:
+            waited = self.slots.waited
             if self.slots.backlog:
                 empty_since = loop.time()
-                await self.outlet.publish(self.subjects.idle, b"", hint)
+                await self._hint(max(1, min(waited - seen, self.slots.backlog, _HINTS_MAX)))
+            seen = waited
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_HINT_EVERY_S):
-                    await self.slots.wait_until_waiting()
+                    await self.slots.wait_until_waited(seen)
+        return seen
+
+    async def _hint(self, count: int) -> None:
+        hint = Frame(FrameKind.STEAL, instance=self.instance).headers()
+        for _ in range(count):
+            await self.outlet.publish(self.subjects.idle, b"", hint)

@@ -112,11 +112,13 @@ async def test_a_host_that_is_not_well() -> None:
         reason = "let go: the CLI is missing or does not run"
         assert now.log[:4] == ["-execute", "-health", "barrier", reason]
         assert repr(now.presence) == "<Presence on nothing>"
-        now.look = WELL
+        now.look, now.resumed = WELL, 0
         await advance(3)
         assert "+execute" not in now.log
+        assert now.resumed == 0
         await advance(4)
         assert now.log[-2:] == ["+health", "+execute"]
+        assert now.resumed > 0
 
 
 @virtual_time

@@ -8,12 +8,16 @@ from dataclasses import dataclass, field
 import pytest
 
 from contract import Priority
-from responder.slots import BacklogClosedError, BacklogFullError, Slots, WaitedTooLongError
+from responder.backlog import Waiting
+from responder.callers import Incoming
+from responder.slots import BacklogClosedError, BacklogFullError, HandedOnError, Slots, Ticket, WaitedTooLongError
+from responder.work import Work
 
 pytestmark = pytest.mark.usefixtures("patience")
 STEPS = 300
 DEADLINES_S = (-1.0, 0.0, 0.0005, 0.002, 60.0, 60.0, 60.0)
-EXPECTED = (BacklogClosedError, BacklogFullError, WaitedTooLongError)
+EXPECTED = (BacklogClosedError, BacklogFullError, HandedOnError, WaitedTooLongError)
+WORK = Work.of(Incoming("s", "_INBOX.a.b", {}, b"", 0.0))
 
 Slot = AbstractContextManager[None]
 
@@ -42,6 +46,7 @@ class Crowd:
             arrived_at=now - self.random.choice((0.0, 0.0, 40.0)),
             priority=self.random.choice(list(Priority)),
             caller=self.random.choice("abc"),
+            work=self.random.choice((None, WORK)),
         )
         slot.__enter__()
         self.held.append(slot)
@@ -146,3 +151,73 @@ async def test_callers_keep_their_order_whoever_gives_up(seed: int) -> None:
     stayed = {number for number, task in enumerate(tasks) if not task.cancelled()}
     assert stayed <= {number for numbers in served.values() for number in numbers}
     assert repr(slots._backlog) == "<Backlog of 0 requests, 0 callers>"
+
+
+@dataclass
+class Fair(Crowd):
+    """A crowd among which peers steal: slots are kept for requests from elsewhere, and what waits is taken out.
+
+    Attributes:
+        kept: How many slots are kept.
+        shown: What peers were shown.
+        given: What they have been given.
+    """
+
+    kept: int = 0
+    shown: list[Waiting[Ticket]] = field(default_factory=list)
+    given: list[Waiting[Ticket]] = field(default_factory=list)
+
+    def look_elsewhere(self) -> bool:
+        """Keep every other slot."""
+        is_kept = self.random.random() < 0.5
+        self.kept += is_kept
+        return is_kept
+
+    async def steal(self) -> None:
+        """Do some of what thieves and victims do."""
+        slots = self.slots
+        chance = self.random.random()
+        if chance < 0.2:
+            self.kept += slots.reserve()
+        elif chance < 0.5 and self.kept:
+            self.kept -= 1
+            slots.pass_on()
+        elif chance < 0.6 and self.kept:
+            self.kept -= 1
+            slot = slots.hold(self.random.choice("abc"))
+            slot.__enter__()
+            self.held.append(slot)
+        elif chance < 0.8:
+            waiting = slots.hand_on(None, lambda _work: True)
+            self.shown += [] if waiting is None else [waiting]
+        elif self.shown:
+            waiting = self.shown.pop(self.random.randrange(len(self.shown)))
+            if self.random.random() < 0.5:
+                slots.take_back(waiting)
+            elif slots.hand_over(waiting):
+                self.given.append(waiting)
+
+
+@pytest.mark.parametrize("seed", range(60))
+async def test_no_slot_is_lost_to_thieves(seed: int) -> None:
+    """Whatever is kept, passed on, shown, taken back and handed over, cancelled and expired, the counts are right."""
+    chance = random.Random(seed)  # noqa: S311 # an order of events, no secret
+    count, backlog_max = chance.choice(((1, 1), (1, 4), (3, 3), (5, 100)))
+    crowd = Fair(Slots(count, backlog_max), chance)
+    crowd.slots.look_elsewhere = crowd.look_elsewhere
+    for _ in range(STEPS):
+        await crowd.step()
+        await crowd.steal()
+        assert len(crowd.held) + crowd.kept <= crowd.slots.in_flight <= count
+        assert 0 <= crowd.slots.backlog <= backlog_max
+    while crowd.kept:
+        crowd.kept -= 1
+        crowd.slots.pass_on()
+    for waiting in crowd.shown:
+        crowd.slots.take_back(waiting)
+    crowd.slots.look_elsewhere = lambda: False
+    await crowd.leave()
+    assert all(isinstance(waiting.ticket.turn.exception(), HandedOnError) for waiting in crowd.given)
+    assert (crowd.slots.in_flight, crowd.slots.backlog, crowd.slots._kept) == (0, 0, 0)
+    assert repr(crowd.slots._backlog) == "<Backlog of 0 requests, 0 callers>"
+    assert await _can_take_exactly(crowd.slots, count)
