@@ -30,6 +30,7 @@ HEADER_DIGEST = "Claude-Digest"
 HEADER_OFFSET = "Claude-Offset"
 HEADER_AGE_MS = "Claude-Age-Ms"
 HEADER_PRIORITY = "Claude-Priority"
+HEADER_LEASE = "Claude-Lease"
 # NATS's own: the server says "503" in an empty message to the reply subject when nobody listens.
 HEADER_STATUS = "Status"
 NO_RESPONDERS = "503"
@@ -80,6 +81,7 @@ class Frame:
         part: What it carries of a whole that is larger than one message.
         age_ms: Milliseconds since a request arrived: the one handed on, or the next of whoever asks for an older one.
         priority: Its class.
+        lease: Number, at its victim, of the handing-on of a plain request.
         offset: Where in the output the body belongs, in bytes; on `output`.
         body: Its payload.
     """
@@ -92,6 +94,7 @@ class Frame:
     beat_ms: int | None = None
     age_ms: int | None = None
     priority: Priority | None = None
+    lease: int | None = None
     part: Part | None = None
     offset: int | None = None
     body: bytes = field(default=b"", repr=False)
@@ -108,6 +111,7 @@ class Frame:
             HEADER_OFFSET: self.offset,
             HEADER_AGE_MS: self.age_ms,
             HEADER_PRIORITY: self.priority,
+            HEADER_LEASE: self.lease,
         }
         headers = {name: str(value) for name, value in named.items() if value is not None}
         return headers | (part_headers(self.part) if self.part else {})
@@ -142,6 +146,7 @@ def read_frame(headers: Mapping[str, str], body: bytes) -> Frame | None:
         beat_ms=_number(headers, HEADER_BEAT_MS),
         age_ms=_number(headers, HEADER_AGE_MS),
         priority=_priority(headers),
+        lease=_number(headers, HEADER_LEASE),
         part=read_part(headers, body),
         offset=_number(headers, HEADER_OFFSET),
         body=body,

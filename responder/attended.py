@@ -99,6 +99,7 @@ class AttendedCaller:
         self._attempt = Attempt()
         self._signals = Signals()
         self._is_told = False
+        self._expects_frames = False
         self._is_draining = False
         self._deadline = incoming.received_at
         self._announced = announced
@@ -142,10 +143,10 @@ class AttendedCaller:
         """Its request, unless that came in parts."""
         return self._incoming if self._announced is None else None
 
-    def reserve(self, slot: contextlib.ExitStack) -> None:
+    def reserve(self, slot: contextlib.ExitStack | None) -> None:
         """Take note of a slot that is held for it; its requester has heard of it elsewhere, so it expects frames."""
         self._reserved = slot
-        self._is_told = True
+        self._expects_frames = True
 
     def take_reserved(self, deadline: float) -> Slot | None:
         """Give the slot that was held for it before it came here, once."""
@@ -268,7 +269,10 @@ class AttendedCaller:
             self._reserved.close()
         if not self._attempt.end():
             return
-        if not self._is_told and message_size(dict(headers), body) <= self._outlet.max_payload:
+        if (
+            not (self._is_told or self._expects_frames)
+            and message_size(dict(headers), body) <= self._outlet.max_payload
+        ):
             # Nothing is lost with it: whoever hears nothing of its request asks another.
             await self._outlet.publish(self.attempt, body, headers)
             self._attempt.ack()

@@ -70,8 +70,8 @@ class Caller(Protocol):
     def message(self) -> Incoming | None:
         """Its request as another responder could be handed it; None where it has to stay."""
 
-    def reserve(self, slot: contextlib.ExitStack) -> None:
-        """Take note of a slot that is held for it; what it does not take stays in the stack."""
+    def reserve(self, slot: contextlib.ExitStack | None) -> None:
+        """Take note that it was stolen, and of the slot that is held for it; one not taken stays in the stack."""
 
     def take_reserved(self, deadline: float) -> Slot | None:
         """Give the slot that was held for it before it came here, once, until a loop time; None where there is none."""
@@ -129,7 +129,7 @@ class Anybody:
     audience = NOBODY
     message: Incoming | None = None
 
-    def reserve(self, slot: contextlib.ExitStack) -> None:
+    def reserve(self, slot: contextlib.ExitStack | None) -> None:
         """It has come here by itself."""
 
     def take_reserved(self, deadline: float) -> Slot | None:  # noqa: ARG002 # see Caller
@@ -182,7 +182,7 @@ class PlainCaller(Anybody):
         self.message = incoming
         self._reserved: contextlib.ExitStack | None = None
 
-    def reserve(self, slot: contextlib.ExitStack) -> None:
+    def reserve(self, slot: contextlib.ExitStack | None) -> None:
         """Take note of a slot that is held for it."""
         self._reserved = slot
 

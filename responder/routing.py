@@ -102,16 +102,20 @@ async def stealing(parts: Parts, link: Link, attendance: Attendance) -> AsyncIte
         if frame is not None and frame.instance is not None:
             thief.on_hint(frame.instance)
 
-    async def run_stolen(work: Work, slot: Slot) -> None:
+    async def run_stolen(work: Work, slot: Slot | None) -> None:
         incoming = work.incoming(subjects.execute)
         with contextlib.ExitStack() as unused:
-            unused.enter_context(slot)
+            if slot is not None:
+                unused.enter_context(slot)
+            elif not work.is_attended:
+                await _ask_victim(parts, peers, work, FrameKind.CANCEL)
+                return
             with attendance.caller_of(incoming) as known:
                 plain = StolenCaller(incoming, link, lambda kind: _ask_victim(parts, peers, work, kind))
                 caller = known if work.is_attended else plain
                 if caller is not None:
                     service.statistics.stolen += 1
-                    caller.reserve(unused)
+                    caller.reserve(None if slot is None else unused)
                     await service.handle(incoming, caller)
 
     backlog = LinkGroup(link, subjects.backlog, take, is_answered=True)
@@ -131,7 +135,7 @@ async def stealing(parts: Parts, link: Link, attendance: Attendance) -> AsyncIte
 
 
 async def _ask_victim(parts: Parts, peers: LinkPeers, work: Work, kind: FrameKind) -> FrameKind | None:
-    frame = Frame(kind, attempt=work.attempt, instance=parts.instance.id)
+    frame = Frame(kind, attempt=work.attempt, instance=parts.instance.id, lease=work.lease)
     try:
         answer = await peers.ask_peer(parts.micro.subjects.backlog_of(work.victim), frame.headers(), _VICTIM_S)
     except NobodyError:

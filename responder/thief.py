@@ -19,6 +19,8 @@ from responder.work import Work, read_work
 _log = logging.getLogger(__name__)
 # A victim answers within a millisecond or so; for so long a slot stays empty at most.
 _ANSWER_S = 0.1
+# What a victim has given is with us, however late its answer: it is heard for so long.
+_LATE_S = 1.5
 # After word that nobody has a backlog, nobody is asked for so long.
 _NOBODY_S = 0.02
 # Who has a backlog is in the group that it asks, and gets its own question now and then.
@@ -66,7 +68,7 @@ class Thief:
         peers: From whom.
         subjects: Where they are asked.
         group: Where they say that something waits.
-        run_stolen: Runs what was stolen, in the slot given, to its end.
+        run_stolen: Runs what was stolen to its end, in the slot given; None where it came too late for one.
         is_fit: Says whether this responder may run anything.
     """
 
@@ -75,7 +77,7 @@ class Thief:
     peers: Peers
     subjects: Subjects
     group: Group
-    run_stolen: Callable[[Work, Slot], Coroutine[Any, Any, None]]
+    run_stolen: Callable[[Work, Slot | None], Coroutine[Any, Any, None]]
     is_fit: Callable[[], bool] = lambda: True
     _tasks: set[asyncio.Task[None]] = field(default_factory=set, repr=False)
     _nobody_until: float = 0.0
@@ -142,7 +144,7 @@ class Thief:
         """Find the oldest request for a slot that is kept for it."""
         work = None
         try:
-            work = await self._ask(self.subjects.backlog)
+            work = await self._ask_in_time(self.subjects.backlog)
         finally:
             if work is None:
                 self.slots.pass_on()
@@ -153,13 +155,27 @@ class Thief:
         while self._may_steal and self.slots.reserve():
             work = None
             try:
-                work = await self._ask(subject)
+                work = await self._ask_in_time(subject)
             finally:
                 if work is None:
                     self.slots.pass_on()
             if work is None:
                 return
             self._start(self.run_stolen(work, self.slots.hold(work.session)))
+
+    async def _ask_in_time(self, subject: str) -> Work | None:
+        asking = asyncio.create_task(self._ask(subject))
+        await asyncio.wait({asking}, timeout=_ANSWER_S)
+        if asking.done():
+            return asking.result()
+        self._start(self._take_late(asking))
+        return None
+
+    async def _take_late(self, asking: asyncio.Task[Work | None]) -> None:
+        work = await asking
+        if work is not None:
+            is_kept = self._may_steal and self.slots.reserve()
+            await self.run_stolen(work, self.slots.hold(work.session) if is_kept else None)
 
     async def _ask(self, subject: str) -> Work | None:
         for _ in range(_TRIES):
@@ -180,7 +196,7 @@ class Thief:
             priority=None if best is None else best.priority,
         )
         try:
-            return await self.peers.ask_peer(subject, frame.headers(), _ANSWER_S)
+            return await self.peers.ask_peer(subject, frame.headers(), _LATE_S)
         except NobodyError:
             if subject == self.subjects.backlog:
                 self._nobody_until = loop.time() + _NOBODY_S

@@ -7,6 +7,8 @@ ready to start, and until then the request is only set aside. `docs/protocol.md`
 
 import asyncio
 import contextlib
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -51,12 +53,12 @@ class _Aside:
 
     Attributes:
         waiting: The request.
-        thief: The instance that it was given to, once it was.
+        is_given: Whether it is the thief's.
         timer: Takes it back, or forgets it.
     """
 
     waiting: Waiting[Ticket]
-    thief: str | None = None
+    is_given: bool = False
     timer: asyncio.TimerHandle | None = None
 
 
@@ -79,7 +81,8 @@ class Victim:
     subjects: Subjects
     inbox_prefix: str
     group: Group
-    _aside: dict[str, _Aside] = field(default_factory=dict, repr=False)
+    _asides: dict[int, _Aside] = field(default_factory=dict, repr=False)
+    _leases: Iterator[int] = field(default_factory=lambda: itertools.count(1), repr=False)
 
     async def run(self) -> None:
         """Offer what waits, until cancelled."""
@@ -100,7 +103,7 @@ class Victim:
             answer: tuple[dict[str, str], bytes] = self._frame(FrameKind.NONE)
         elif frame.kind is FrameKind.STEAL:
             answer = self._give(frame, incoming.received_at)
-        elif frame.kind is FrameKind.NONE:
+        elif frame.kind in {FrameKind.NONE, FrameKind.CANCEL}:
             answer = self._answer_refused(frame)
         else:
             answer = self._answer_ready(frame)
@@ -114,50 +117,48 @@ class Victim:
         if waiting is None or waiting.ticket.work is None:
             return self._frame(FrameKind.NONE)
         work: Work = waiting.ticket.work
+        lease = None
         if work.is_attended:
             self.slots.hand_over(waiting)
         else:
-            self._set_aside(work.attempt, _Aside(waiting))
-        return work.message(self.instance, now)
+            lease = next(self._leases)
+            self._asides[lease] = _Aside(waiting)
+            self._set_timer(lease, _ASIDE_S)
+        return work.message(self.instance, now, lease)
 
     def _may_leave(self, work: Work) -> bool:
-        """Say whether a request can be handed on: in one message, and told from all others by its reply subject."""
-        return work.attempt not in self._aside and work.fits(self.instance, self.outlet.max_payload)
+        return work.fits(self.instance, self.outlet.max_payload)
 
-    def _set_aside(self, attempt: str, aside: _Aside) -> None:
-        self._aside[attempt] = aside
-        aside.timer = asyncio.get_running_loop().call_later(_ASIDE_S, self._take_back, attempt)
+    def _set_timer(self, lease: int, seconds: float) -> None:
+        aside = self._asides[lease]
+        if aside.timer is not None:
+            aside.timer.cancel()
+        aside.timer = asyncio.get_running_loop().call_later(seconds, self._take_back, lease)
 
-    def _take_back(self, attempt: str) -> None:
-        aside = self._aside.pop(attempt)
-        if aside.thief is None:
+    def _take_back(self, lease: int) -> None:
+        aside = self._asides.pop(lease)
+        if not aside.is_given:
             self.slots.take_back(aside.waiting)
 
     def _answer_ready(self, frame: Frame) -> tuple[dict[str, str], bytes]:
-        """Give the go for a request that was set aside, to one thief, as often as that one asks."""
-        attempt = frame.attempt or ""
-        aside = self._aside.get(attempt)
-        if aside is None or aside.thief not in {None, frame.instance}:
+        """Give the go for a request that was set aside, as often as its thief asks."""
+        aside = self._asides.get(frame.lease or 0)
+        if aside is None or frame.lease is None or not (aside.is_given or self.slots.hand_over(aside.waiting)):
             return self._frame(FrameKind.CANCEL)
-        if aside.thief is None:
-            if not self.slots.hand_over(aside.waiting):
-                return self._frame(FrameKind.CANCEL)
-            aside.thief = frame.instance
-            if aside.timer is not None:
-                aside.timer.cancel()
-            loop = asyncio.get_running_loop()
-            aside.timer = loop.call_later(_REMEMBERED_S, self._take_back, attempt)
+        if not aside.is_given:
+            aside.is_given = True
+            self._set_timer(frame.lease, _REMEMBERED_S)
         return self._frame(FrameKind.GO)
 
     def _answer_refused(self, frame: Frame) -> tuple[dict[str, str], bytes]:
-        """Take a request back that a thief cannot run, and offer it no more: the next one may not either."""
-        attempt = frame.attempt or ""
-        aside = self._aside.get(attempt)
-        if aside is not None and aside.thief is None:
+        """Take a request back; one that a thief cannot run is offered no more: the next one may not either."""
+        aside = self._asides.get(frame.lease or 0)
+        if aside is not None and frame.lease is not None and not aside.is_given:
+            if frame.kind is FrameKind.NONE:
+                aside.waiting.ticket.work = None
             if aside.timer is not None:
                 aside.timer.cancel()
-            aside.waiting.ticket.work = None
-            self._take_back(attempt)
+            self._take_back(frame.lease)
         return self._frame(FrameKind.CANCEL)
 
     def _frame(self, kind: FrameKind) -> tuple[dict[str, str], bytes]:

@@ -18,6 +18,9 @@ from contract import (
 from responder.callers import Incoming
 
 _TRAVELS = (HEADER_ATTEND, HEADER_STREAM, HEADER_TRACEPARENT, HEADER_TRACESTATE)
+# For the size of the message that is sent in the end.
+_LONGEST_AGE_S = 86_400.0
+_LARGEST_LEASE = 10**15 - 1
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class Work:
         body: The request.
         arrived_at: Loop time, in seconds, at which it arrived, at whichever responder.
         victim: The instance it came from; empty for one that waits here.
+        lease: The number under which that instance has it set aside, where it is plain.
     """
 
     attempt: str
@@ -37,6 +41,7 @@ class Work:
     body: bytes = field(repr=False)
     arrived_at: float
     victim: str = ""
+    lease: int | None = None
 
     @classmethod
     def of(cls, incoming: Incoming) -> "Work":
@@ -54,16 +59,16 @@ class Work:
         """Whether its requester decides by its go who runs it."""
         return HEADER_ATTEND in self.headers
 
-    def message(self, instance: str, now: float) -> tuple[dict[str, str], bytes]:
-        """Give the message by which it is handed on, as headers and payload."""
+    def message(self, instance: str, now: float, lease: int | None = None) -> tuple[dict[str, str], bytes]:
+        """Give the message by which an instance hands it on, under a number of its own if need be."""
         age_ms = max(0, round((now - self.arrived_at) * 1000))
-        frame = Frame(FrameKind.WORK, attempt=self.attempt, instance=instance, age_ms=age_ms)
+        frame = Frame(FrameKind.WORK, attempt=self.attempt, instance=instance, age_ms=age_ms, lease=lease)
         return {**self.headers, **frame.headers()}, self.body
 
     def fits(self, instance: str, max_payload: int) -> bool:
         """Say whether NATS carries it in one message."""
-        headers, body = self.message(instance, self.arrived_at)
-        return message_size(headers, body) <= max_payload - len("86400000")
+        headers, body = self.message(instance, self.arrived_at + _LONGEST_AGE_S, _LARGEST_LEASE)
+        return message_size(headers, body) <= max_payload
 
     def incoming(self, subject: str) -> Incoming:
         """Give the message as if it had arrived here in the first place."""
@@ -79,4 +84,4 @@ def read_work(headers: Mapping[str, str], body: bytes, now: float) -> Work | Non
     if frame is None or frame.kind is not FrameKind.WORK or frame.attempt is None or frame.instance is None:
         return None
     travels = {name: headers[name] for name in _TRAVELS if name in headers}
-    return Work(frame.attempt, travels, body, now - (frame.age_ms or 0) / 1000, frame.instance)
+    return Work(frame.attempt, travels, body, now - (frame.age_ms or 0) / 1000, frame.instance, frame.lease)

@@ -38,7 +38,7 @@ FRAMES = [
     Frame(FrameKind.CANCEL, attempt=ATTEMPT),
     Frame(FrameKind.PROBE),
     Frame(FrameKind.STEAL, instance=INSTANCE, age_ms=86_400_000, priority=Priority.BATCH),
-    Frame(FrameKind.WORK, attempt=ATTEMPT, instance=INSTANCE, age_ms=0, body=b"{}"),
+    Frame(FrameKind.WORK, attempt=ATTEMPT, instance=INSTANCE, age_ms=0, lease=7, body=b"{}"),
     Frame(FrameKind.NONE, instance=INSTANCE),
 ]
 IN_PARTS = [

@@ -58,12 +58,14 @@ class Scene:
     Attributes:
         log: When its group was joined and left.
         ran: What it has run, each to be ended with `ends`.
+        too_late: What it has got when there was no slot for it any more.
     """
 
     count: int = 1
     log: list[str] = field(default_factory=list)
     ran: list[str] = field(default_factory=list)
     ends: list[asyncio.Event] = field(default_factory=list)
+    too_late: list[str] = field(default_factory=list)
     peers: Peers = field(default_factory=Peers)
     is_fit: bool = True
 
@@ -80,7 +82,10 @@ class Scene:
         """Leave."""
         self.log.append("-")
 
-    async def _run(self, given: Work, slot: Slot) -> None:
+    async def _run(self, given: Work, slot: Slot | None) -> None:
+        if slot is None:
+            self.too_late.append(given.attempt.rpartition(".")[2])
+            return
         with slot:
             self.ran.append(given.attempt.rpartition(".")[2])
             self.ends.append(end := asyncio.Event())
@@ -194,17 +199,30 @@ async def test_nobody_is_asked_for_a_moment_after_word_that_nobody_is_there() ->
 
 @virtual_time
 async def test_a_victim_that_does_not_answer_costs_a_tenth_of_a_second() -> None:
-    """Then our own has the slot, and what comes from the victim later is not taken."""
+    """Then our own has the slot; what the victim gives later is run in a free slot, or else dealt with without one."""
     scene = Scene()
-    held = await scene.hold()
-    own = await scene.wait()
-    late: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-    scene.peers.answers = [late]
-    back(held)
-    await advance(0.09)
-    assert not own.done()
-    await advance(0.02)
-    assert own.done()
+    slot = await scene.hold()
+    loop = asyncio.get_running_loop()
+    late: list[asyncio.Future[Answer]] = [loop.create_future() for _ in range(3)]
+    for each in late:
+        own = await scene.wait()
+        scene.peers.answers = [each]
+        back(slot)
+        await advance(0.09)
+        assert not own.done()
+        await advance(0.02)
+        slot = own.result()
+        slot.__enter__()
+    late[0].set_result(work("a"))
+    await settle()
+    assert (scene.ran, scene.too_late) == ([], ["a"])
+    scene.peers.answers = []
+    back(slot)
+    await settle()
+    late[1].set_result(work("b"))
+    late[2].set_result(NOTHING)
+    await settle()
+    assert (scene.ran, scene.too_late, scene.slots.in_flight) == (["b"], ["a"], 1)
 
 
 @virtual_time

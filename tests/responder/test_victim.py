@@ -43,6 +43,7 @@ class Scene:
         slots: One, which is taken.
         held: That one.
         waiters: What waits, by name.
+        leases: Under which number it was last given, by name and thief.
     """
 
     slots: Slots
@@ -51,6 +52,7 @@ class Scene:
     outlet: Outlet
     group: Group
     waiters: dict[str, asyncio.Task[AbstractContextManager[None]]] = field(default_factory=dict)
+    leases: dict[tuple[str, str], int | None] = field(default_factory=dict)
 
     @classmethod
     async def make(cls, backlog_max: int = 100) -> "Scene":
@@ -100,11 +102,17 @@ class Scene:
         work = read_work(headers, body, asyncio.get_running_loop().time())
         if work is None:
             assert headers["Claude-Frame"] == "none"
-        return "" if work is None else work.attempt.rpartition(".")[2]
+            return ""
+        name = work.attempt.rpartition(".")[2]
+        self.leases[name, thief] = work.lease
+        return name
 
-    async def ready(self, name: str, thief: str = THIEF, kind: FrameKind = FrameKind.READY) -> str:
+    async def ready(
+        self, name: str, thief: str = THIEF, kind: FrameKind = FrameKind.READY, lease: int | None = None
+    ) -> str:
         """Let a thief say that it is ready, and give the victim's word."""
-        headers, _ = await self.tell(Frame(kind, attempt=f"_INBOX.c.{name}", instance=thief))
+        lease = lease or self.leases.get((name, thief))
+        headers, _ = await self.tell(Frame(kind, attempt=f"_INBOX.c.{name}", instance=thief, lease=lease))
         return headers["Claude-Frame"]
 
     def fate(self, name: str) -> str:
@@ -149,19 +157,23 @@ async def test_a_thief_that_is_not_ready_in_time_has_lost_it() -> None:
     assert await scene.ready("a") == "cancel"
 
 
+@pytest.mark.parametrize("second", [THIEF, OTHER])
 @virtual_time
-async def test_a_late_thief_and_a_second_one() -> None:
-    """What came back may be stolen again; the first who is ready then has it, and nobody else."""
+async def test_a_late_thief_and_a_second_one(second: str) -> None:
+    """What came back may be stolen again, also by the same one: only the last theft counts, and it counts once."""
     scene = await Scene.make()
     await scene.wait("a")
     assert await scene.steal() == "a"
-    assert await scene.steal(OTHER) == ""
+    first = scene.leases["a", THIEF]
+    assert await scene.steal(second) == ""
     await advance(2.1)
-    assert await scene.ready("a") == "cancel"
-    assert await scene.steal(OTHER) == "a"
-    assert await scene.ready("a") == "go"
-    assert await scene.ready("a", OTHER) == "cancel"
-    assert await scene.ready("a") == "go"
+    assert await scene.ready("a", lease=first) == "cancel"
+    assert await scene.steal(second) == "a"
+    assert await scene.ready("a", lease=first) == "cancel"
+    await scene.ready("a", kind=FrameKind.CANCEL, lease=first)
+    assert await scene.ready("a", second) == "go"
+    assert await scene.ready("a", lease=first) == "cancel"
+    assert await scene.ready("a", second) == "go"
     await settle()
     assert scene.fate("a") == HandedOnError.__name__
 
@@ -239,6 +251,17 @@ async def test_a_thief_that_cannot_run_it_gives_it_back() -> None:
 
 
 @virtual_time
+async def test_a_thief_that_has_no_slot_any_more_gives_it_back() -> None:
+    """It waits here again at once, and may be stolen again."""
+    scene = await Scene.make()
+    await scene.wait("a")
+    assert await scene.steal() == "a"
+    assert await scene.ready("a", kind=FrameKind.CANCEL) == "cancel"
+    assert await scene.steal(OTHER) == "a"
+    assert await scene.ready("a", OTHER) == "go"
+
+
+@virtual_time
 async def test_an_attended_request_is_given_away_at_once() -> None:
     """Without its requester's go nobody starts it, so here nothing is kept of it."""
     scene = await Scene.make()
@@ -268,18 +291,17 @@ async def test_what_has_to_stay_stays() -> None:
 
 @virtual_time
 async def test_two_requests_with_one_reply_subject() -> None:
-    """The second stays while the first is set aside or given: nobody could tell whose go it is."""
+    """Each theft has its own number, so each request has its own fate."""
     scene = await Scene.make()
     await scene.wait("a")
     first = scene.waiters["a"]
     await scene.wait("a")
-    assert [await scene.steal(), await scene.steal(OTHER)] == ["a", ""]
+    assert [await scene.steal(), await scene.steal(OTHER)] == ["a", "a"]
     assert await scene.ready("a") == "go"
-    await settle()
+    await advance(2.1)
     assert isinstance(first.exception(), HandedOnError)
-    scene.free()
-    await settle()
-    assert scene.fate("a") == "runs here"
+    assert scene.fate("a") == "waits"
+    assert await scene.ready("a", OTHER) == "cancel"
 
 
 @pytest.mark.parametrize(

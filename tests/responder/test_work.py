@@ -23,11 +23,11 @@ def work(headers: dict[str, str] | None = None, body: bytes = b"{}") -> Work:
 
 def test_there_and_back() -> None:
     """Reply subject, body, headers and age are the same at the thief, by its own clock."""
-    headers, body = work(body=b"x" * 1000).message(VICTIM, 102.5)
+    headers, body = work(body=b"x" * 1000).message(VICTIM, 102.5, 3)
     read = read_work(headers, body, 7.0)
     assert read is not None
     assert (read.attempt, read.headers, read.body, read.victim) == (ATTEMPT, HEADERS, b"x" * 1000, VICTIM)
-    assert read.arrived_at == 4.5
+    assert (read.arrived_at, read.lease) == (4.5, 3)
     assert (read.session, read.is_attended) == ("_INBOX.caller", True)
     assert read.incoming("s") == Incoming("s", ATTEMPT, HEADERS, b"x" * 1000, 4.5)
 
@@ -72,6 +72,6 @@ def test_what_one_message_carries() -> None:
     """The headers count, those of an age of a day among them."""
     limit = 2000
     sizes = [size for size in range(1000, 2000) if work(body=b"x" * size).fits(VICTIM, limit)]
-    headers, _ = work().message(VICTIM, 100.0 + 86_400)
+    headers, _ = work().message(VICTIM, 100.0 + 86_400, 10**15 - 1)
     block = sum(len(name) + len(value) + 4 for name, value in headers.items()) + len("NATS/1.0\r\n\r\n")
     assert limit - block - 1 <= sizes[-1] <= limit - block
