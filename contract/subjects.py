@@ -66,6 +66,11 @@ class Subjects:
         return f"{self.prefix}.backlog.{instance}"
 
     @property
+    def room(self) -> str:
+        """Where a responder whose backlog is full asks those with room in theirs, who listen in the group."""
+        return f"{self.prefix}.room"
+
+    @property
     def idle(self) -> str:
         """Where a responder with a backlog tells those with a free slot, who listen in the group."""
         return f"{self.prefix}.idle"

@@ -5,19 +5,17 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Mapping
 
-from contract import QUEUE_GROUP, Frame, FrameError, FrameKind, read_frame
+from contract import QUEUE_GROUP
 from responder.assembly import Parts
 from responder.attendance import Attendance
-from responder.callers import Incoming, Slot
+from responder.callers import Incoming
 from responder.link import Handler, Link, LinkError, Membership, NobodyThereError, NotPermittedError
-from responder.stolen import StolenCaller
+from responder.room import Room
+from responder.taken import Taken
 from responder.thief import NobodyError, Thief
 from responder.victim import Victim
-from responder.work import Work
 
 _log = logging.getLogger(__name__)
-# So long a victim that has something set aside is waited for.
-_VICTIM_S = 2.0
 
 
 class LinkGroup:
@@ -67,7 +65,7 @@ class LinkPeers:
         return self._link.is_connected and self._is_permitted
 
     async def ask_peer(
-        self, subject: str, headers: Mapping[str, str], within_s: float
+        self, subject: str, headers: Mapping[str, str], within_s: float, body: bytes = b""
     ) -> tuple[Mapping[str, str], bytes] | None:
         """Ask one, and give its answer; None where there is none in time.
 
@@ -75,7 +73,7 @@ class LinkPeers:
             NobodyError: Nobody listens there.
         """
         try:
-            return await self._link.ask_for(subject, b"", headers, within_s)
+            return await self._link.ask_for(subject, body, headers, within_s)
         except NobodyThereError:
             raise NobodyError from None
         except NotPermittedError as error:
@@ -90,62 +88,31 @@ class LinkPeers:
 async def stealing(parts: Parts, link: Link, attendance: Attendance) -> AsyncIterator[Thief]:
     """Steal, and be stolen from, as long as the context lasts."""
     subjects, service, instance = parts.micro.subjects, parts.service, parts.instance.id
-    peers = LinkPeers(link)
-    victim: Victim
-    thief: Thief
+    peers, prefix, slots = LinkPeers(link), parts.settings.inbox_prefix, service.slots
+    taken = Taken(instance, service, attendance, link, peers, subjects)
 
-    async def take(incoming: Incoming) -> None:
+    async def give(incoming: Incoming) -> None:
         await victim.take(incoming)
 
-    async def on_hint(incoming: Incoming) -> None:
-        frame = _read(incoming.headers)
-        if frame is not None and frame.instance is not None:
-            thief.on_hint(frame.instance)
+    async def take_hint(incoming: Incoming) -> None:
+        thief.take_hint(incoming)
 
-    async def run_stolen(work: Work, slot: Slot | None) -> None:
-        incoming = work.incoming(subjects.execute)
-        with contextlib.ExitStack() as unused:
-            if slot is not None:
-                unused.enter_context(slot)
-            elif not work.is_attended:
-                await _ask_victim(parts, peers, work, FrameKind.CANCEL)
-                return
-            with attendance.caller_of(incoming) as known:
-                plain = StolenCaller(incoming, link, lambda kind: _ask_victim(parts, peers, work, kind))
-                caller = known if work.is_attended else plain
-                if caller is not None:
-                    service.statistics.stolen += 1
-                    caller.reserve(None if slot is None else unused)
-                    await service.handle(incoming, caller)
+    async def take_in(incoming: Incoming) -> None:
+        await room.take(incoming)
 
-    backlog = LinkGroup(link, subjects.backlog, take, is_answered=True)
-    idle = LinkGroup(link, subjects.idle, on_hint, is_answered=False)
-    victim = Victim(instance, service.slots, link, subjects, parts.settings.inbox_prefix, backlog)
+    backlog = LinkGroup(link, subjects.backlog, give, is_answered=True)
+    idle = LinkGroup(link, subjects.idle, take_hint, is_answered=False)
+    places = LinkGroup(link, subjects.room, take_in, is_answered=True)
+    victim = Victim(instance, slots, link, subjects, prefix, backlog, peers)
     fitness = service.fitness
-    thief = Thief(instance, service.slots, peers, subjects, idle, run_stolen, lambda: fitness.reason is None)
-    await link.subscribe(subjects.backlog_of(instance), take)
-    service.slots.look_elsewhere = thief.look_elsewhere
-    running = [asyncio.create_task(victim.run()), asyncio.create_task(thief.run())]
+    thief = Thief(instance, slots, peers, subjects, idle, taken.run_stolen, lambda: fitness.reason is None)
+    room = Room(instance, slots, link, prefix, places, thief, taken)
+    await link.subscribe(subjects.backlog_of(instance), give)
+    slots.look_elsewhere, slots.hand_off = thief.look_elsewhere, victim.hand_off
+    running = [asyncio.create_task(each.run()) for each in (victim, thief, room)]
     try:
         yield thief
     finally:
         thief.stop()
         for task in running:
             task.cancel()
-
-
-async def _ask_victim(parts: Parts, peers: LinkPeers, work: Work, kind: FrameKind) -> FrameKind | None:
-    frame = Frame(kind, attempt=work.attempt, instance=parts.instance.id, lease=work.lease)
-    try:
-        answer = await peers.ask_peer(parts.micro.subjects.backlog_of(work.victim), frame.headers(), _VICTIM_S)
-    except NobodyError:
-        return None
-    word = None if answer is None else _read(answer[0])
-    return None if word is None else word.kind
-
-
-def _read(headers: Mapping[str, str]) -> Frame | None:
-    try:
-        return read_frame(headers, b"")
-    except FrameError:
-        return None

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
 from contract import Priority
@@ -68,6 +68,7 @@ class Slots:
 
     Attributes:
         look_elsewhere: Asked whenever a slot comes back; True keeps the slot taken until `pass_on` or `hold`.
+        hand_off: Asked for a request that finds no place; says whether a peer has it then.
     """
 
     def __init__(self, count: int, backlog_max: int, batch_max_wait_s: float = _BATCH_MAX_WAIT_S) -> None:
@@ -84,6 +85,7 @@ class Slots:
         self._shown: set[Waiting[Ticket]] = set()
         self._waited = 0
         self.look_elsewhere: Callable[[], bool] = lambda: False
+        self.hand_off: Callable[[Waiting[Ticket]], Awaitable[bool]] = _keep
 
     def __repr__(self) -> str:
         return f"<Slots {self.in_flight}/{self.count} busy, {self.backlog} waiting>"
@@ -97,6 +99,16 @@ class Slots:
     def has_free(self) -> bool:
         """Whether a slot can be had at once."""
         return self._free > 0
+
+    @property
+    def capacity(self) -> int:
+        """How many requests there may be, those that run and those that wait."""
+        return self.count + self._backlog_max
+
+    @property
+    def room(self) -> int:
+        """How many more requests can be taken in."""
+        return 0 if self._is_closed else self._free + max(0, self._backlog_max - self.backlog)
 
     @property
     def backlog(self) -> int:
@@ -125,7 +137,7 @@ class Slots:
             The slot: a context at whose end it is given back.
 
         Raises:
-            BacklogFullError: At once, when nobody more may wait.
+            BacklogFullError: Nobody more may wait, here or at a peer.
             BacklogClosedError: The responder stops.
             WaitedTooLongError: The deadline passed first.
             HandedOnError: A peer has taken it over.
@@ -187,6 +199,8 @@ class Slots:
             self._backlog.start(waiting.caller)
             return
         if self.backlog >= self._backlog_max:
+            if await self.hand_off(waiting):
+                raise HandedOnError
             raise BacklogFullError(self._retry_after_ms())
         self._add(waiting)
         waiter = waiting.ticket.turn
@@ -314,6 +328,10 @@ class Slots:
     def _retry_after_ms(self) -> int:
         expected_s = self._hold_s * (1 + len(self._backlog) / self.count)
         return round(min(max(1000 * expected_s, _RETRY_MIN_MS), _RETRY_MAX_MS))
+
+
+async def _keep(_waiting: Waiting[Ticket]) -> bool:
+    return False
 
 
 def _expire(waiter: asyncio.Future[None]) -> None:

@@ -13,6 +13,21 @@ _TRIES = 5
 _PAUSE_S = 0.1
 
 
+async def ask_for_go(ask: Callable[[], Awaitable[FrameKind | None]]) -> bool:
+    """Tell a victim that we are ready until it says whether the request is ours; gives whether it is."""
+    now = asyncio.get_running_loop().time
+    for _ in range(_TRIES):
+        asked_at = now()
+        word = await ask()
+        if word is FrameKind.GO and now() - asked_at <= GO_WINDOW_S:
+            return True
+        if word is FrameKind.CANCEL:
+            return False
+        if word is None:
+            await asyncio.sleep(_PAUSE_S)
+    return False
+
+
 class StolenCaller(PlainCaller):
     """A plain caller whose request another responder has set aside for this one.
 
@@ -44,20 +59,10 @@ class StolenCaller(PlainCaller):
             HandedOnError: It may not: it is the victim's again.
             WaitedTooLongError: It may, but the deadline has passed meanwhile.
         """
-        now = asyncio.get_running_loop().time
-        for _ in range(_TRIES):
-            asked_at = now()
-            word = await self._ask(FrameKind.READY)
-            if word is FrameKind.GO and now() - asked_at <= GO_WINDOW_S:
-                self._is_mine = True
-                break
-            if word is FrameKind.CANCEL:
-                break
-            if word is None:
-                await asyncio.sleep(_PAUSE_S)
+        self._is_mine = await ask_for_go(lambda: self._ask(FrameKind.READY))
         if not self._is_mine:
             raise HandedOnError
-        if now() >= self._deadline:
+        if asyncio.get_running_loop().time() >= self._deadline:
             raise WaitedTooLongError
 
     async def deliver(self, body: bytes, headers: Mapping[str, str]) -> None:

@@ -11,8 +11,8 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from contract import HEADER_INSTANCE, Frame, FrameKind, Subjects
-from responder.callers import Slot
+from contract import HEADER_INSTANCE, Frame, FrameError, FrameKind, Subjects, read_frame
+from responder.callers import Incoming, Slot
 from responder.slots import Slots
 from responder.work import Work, read_work
 
@@ -39,7 +39,7 @@ class Peers(Protocol):
         """Whether they can be asked."""
 
     async def ask_peer(
-        self, subject: str, headers: Mapping[str, str], within_s: float
+        self, subject: str, headers: Mapping[str, str], within_s: float, body: bytes = b""
     ) -> tuple[Mapping[str, str], bytes] | None:
         """Ask one, and give its answer; None where there is none in time.
 
@@ -122,22 +122,27 @@ class Thief:
         while self._tasks:
             await asyncio.wait(self._tasks)
 
-    def on_hint(self, victim: str) -> None:
-        """Take it that something waits at an instance."""
-        if victim != self.instance:
-            self._start(self._steal_for_free_slots(self.subjects.backlog_of(victim)))
+    def take_hint(self, incoming: Incoming) -> None:
+        """Take the word of an instance that something waits there."""
+        try:
+            frame = read_frame(incoming.headers, incoming.body)
+        except FrameError:
+            return
+        if frame is not None and frame.instance not in {None, self.instance}:
+            self._start(self._steal_for_free_slots(self.subjects.backlog_of(str(frame.instance))))
 
     def look_elsewhere(self) -> bool:
         """Take charge of a slot that has come back, if somebody else may have older work for it."""
         is_asking = self.slots.best() is not None or not self.slots.has_free
         now = asyncio.get_running_loop().time()
-        if not is_asking or now < self._nobody_until or not self._may_steal:
+        if not is_asking or now < self._nobody_until or not self.is_active:
             return False
         self._start(self._fill())
         return True
 
     @property
-    def _may_steal(self) -> bool:
+    def is_active(self) -> bool:
+        """Whether anything is taken from others now."""
         return self._active.is_set() and self.is_fit() and self.peers.is_connected
 
     async def _fill(self) -> None:
@@ -152,7 +157,7 @@ class Thief:
             await self.run_stolen(work, self.slots.hold(work.session))
 
     async def _steal_for_free_slots(self, subject: str) -> None:
-        while self._may_steal and self.slots.reserve():
+        while self.is_active and self.slots.reserve():
             work = None
             try:
                 work = await self._ask_in_time(subject)
@@ -174,7 +179,7 @@ class Thief:
     async def _take_late(self, asking: asyncio.Task[Work | None]) -> None:
         work = await asking
         if work is not None:
-            is_kept = self._may_steal and self.slots.reserve()
+            is_kept = self.is_active and self.slots.reserve()
             await self.run_stolen(work, self.slots.hold(work.session) if is_kept else None)
 
     async def _ask(self, subject: str) -> Work | None:

@@ -16,6 +16,7 @@ from contract import Frame, FrameError, FrameKind, Subjects, has_inbox_prefix, r
 from responder.backlog import Best, Waiting
 from responder.callers import Incoming, Outlet
 from responder.slots import Slots, Ticket
+from responder.thief import NobodyError, Peers
 from responder.work import Work
 
 # Between two words to the idle ones that something waits, should the first not have reached one.
@@ -24,6 +25,11 @@ _HINT_EVERY_S = 0.05
 _HINTS_MAX = 16
 # How long the group is kept after the last request has gone: joining and leaving travels through the whole cluster.
 _LINGER_S = 1.0
+# For so long a place is looked for elsewhere before a request is refused, of so many peers.
+_ROOM_S = 0.05
+_TRIES = 4
+# After word that nobody has room, nobody is asked for so long.
+_NO_ROOM_S = 0.02
 # How long a plain request is set aside for a thief that has not said that it is ready.
 _ASIDE_S = 2.0
 # How long it is remembered to whom it was given.
@@ -73,6 +79,7 @@ class Victim:
         subjects: Where hints go.
         inbox_prefix: What a thief's reply subject must begin with.
         group: Where thieves ask.
+        peers: Who may have room for what finds none here.
     """
 
     instance: str
@@ -81,6 +88,8 @@ class Victim:
     subjects: Subjects
     inbox_prefix: str
     group: Group
+    peers: Peers
+    _no_room_until: float = 0.0
     _asides: dict[int, _Aside] = field(default_factory=dict, repr=False)
     _leases: Iterator[int] = field(default_factory=lambda: itertools.count(1), repr=False)
 
@@ -108,6 +117,36 @@ class Victim:
         else:
             answer = self._answer_ready(frame)
         await self.outlet.publish(incoming.reply_subject, answer[1], answer[0])
+
+    async def hand_off(self, waiting: Waiting[Ticket]) -> bool:
+        """Give a request that finds no place here to a peer with room in its backlog; says whether one has it."""
+        loop = asyncio.get_running_loop()
+        work, until = waiting.ticket.work, loop.time() + _ROOM_S
+        if work is None or not self._may_leave(work):
+            return False
+        for _ in range(_TRIES):
+            if not self._no_room_until <= loop.time() < until or not self.peers.is_connected:
+                break
+            if await self._offer(waiting, work, until - loop.time()):
+                return True
+        return False
+
+    async def _offer(self, waiting: Waiting[Ticket], work: Work, within_s: float) -> bool:
+        """Offer a request to one peer, under a number of its own: who says too late that it is ready gets no go."""
+        now = asyncio.get_running_loop().time
+        lease = next(self._leases)
+        aside = self._asides[lease] = _Aside(waiting)
+        headers, body = work.message(self.instance, now(), lease)
+        try:
+            await self.peers.ask_peer(self.subjects.room, headers, within_s, body)
+        except NobodyError:
+            self._no_room_until = now() + _NO_ROOM_S
+        finally:
+            if aside.is_given:
+                waiting.ticket.turn.exception()  # which nobody else looks at
+            else:
+                del self._asides[lease]
+        return aside.is_given
 
     def _give(self, frame: Frame, now: float) -> tuple[dict[str, str], bytes]:
         before = None

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -113,6 +114,59 @@ async def test_an_attended_one_that_was_stolen_in_vain_is_told_so(tmp_path: Path
         await advance(0.1)
         assert fleet.replies == {("1", "unfit"): 1}
         assert fleet.nodes[1].slots.in_flight == 0
+
+
+@pytest.mark.parametrize("attended", [False, True])
+@virtual_time
+async def test_what_is_over_the_limit_of_one_waits_at_another(tmp_path: Path, attended: bool) -> None:
+    """A full responder refuses nothing while there is room anywhere; what is over all of it is refused at once."""
+    async with Fleet.of(tmp_path, 1, backlog_max=2) as fleet:
+        await fleet.add(Slots(1, 10))
+        await fleet.add(Slots(1, 3))
+        for number in range(25):
+            await fleet.ask(str(number), at=fleet.nodes[0], attended=attended)
+            await advance(0.01)
+        assert [node.slots.backlog for node in fleet.nodes] == [2, 10, 3]
+        assert sum(fleet.replies.values()) == 7
+        assert {outcome for _, outcome in fleet.replies} <= {"overloaded", "plain overloaded"}
+        await advance(30)
+        outcomes = Counter(outcome for _, outcome in fleet.replies)
+        assert (outcomes["ok"], outcomes.total()) == (18, 25)
+        assert len(fleet.started) == len(set(fleet.started)) == 18
+        assert fleet.is_idle
+        fleet.nodes[1].service.fitness.end("rate_limited", 1000.0, asyncio.get_running_loop().time())
+        await advance(0.2)
+        assert sum(each.subject == "claude.cli.room" for each in fleet.bus.subscriptions) == 2
+
+
+@virtual_time
+async def test_refused_where_it_was_taken_in(tmp_path: Path) -> None:
+    """The requester of an attended request, which has heard of it elsewhere, gets the refusal as a result."""
+    async with Fleet.of(tmp_path, 1, 1, backlog_max=1) as fleet:
+        thief = fleet.nodes[1].thief
+        assert thief is not None
+        thief.is_fit = lambda: True
+        await advance(0.2)
+        await fleet.ask("0", 10.0, at=fleet.nodes[1])
+        await settle()
+        fleet.nodes[1].service.fitness.end("rate_limited", 1000.0, asyncio.get_running_loop().time())
+        for number in range(1, 4):
+            await fleet.ask(str(number), 10.0, at=fleet.nodes[0], attended=True)
+            await advance(0.01)
+        assert fleet.replies == {("3", "unfit"): 1}
+
+
+@virtual_time
+async def test_what_was_given_too_late_goes_back_at_once(tmp_path: Path) -> None:
+    """A plain request that comes when there is no slot for it any more waits at its victim again."""
+    async with Fleet.of(tmp_path, 1, 1) as fleet:
+        fleet.bus.delay_s = lambda subject: 0.15 if "_INBOX.bus" in subject else 0.0
+        await fleet.ask("0", 0.5, at=fleet.nodes[0])
+        await fleet.ask("1", 1.0, at=fleet.nodes[0])
+        await advance(0.11)
+        await fleet.ask("2", 10.0, at=fleet.nodes[1])
+        await advance(0.6)
+        assert fleet.started == ["0", "2", "1"]
 
 
 @pytest.mark.parametrize("seed", range(60))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from contract import Frame, FrameKind, Priority, Subjects, new_ulid, read_frame
-from responder.callers import Slot
+from responder.callers import Incoming, Slot
 from responder.slots import Slots
 from responder.thief import NobodyError, Thief
 from responder.work import Work
@@ -39,8 +39,9 @@ class Peers:
     asked: list[tuple[str, Frame | None]] = field(default_factory=list)
     answers: list[Answer | NobodyError | asyncio.Future[Answer]] = field(default_factory=list)
 
-    async def ask_peer(self, subject: str, headers: Mapping[str, str], within_s: float) -> Answer:
+    async def ask_peer(self, subject: str, headers: Mapping[str, str], within_s: float, body: bytes = b"") -> Answer:
         """Answer."""
+        assert body == b""
         self.asked.append((subject, read_frame(headers, b"")))
         answer = self.answers.pop(0) if self.answers else NobodyError()
         if isinstance(answer, NobodyError):
@@ -90,6 +91,11 @@ class Scene:
             self.ran.append(given.attempt.rpartition(".")[2])
             self.ends.append(end := asyncio.Event())
             await end.wait()
+
+    def hint(self, victim: str) -> None:
+        """Let an instance say that something waits there."""
+        headers = Frame(FrameKind.STEAL, instance=victim).headers()
+        self.thief.take_hint(Incoming(SUBJECTS.idle, "", headers, b"", 0.0))
 
     async def hold(self) -> AbstractContextManager[None]:
         """Take a slot for a request of our own."""
@@ -233,19 +239,19 @@ async def test_hints_are_heard_while_a_slot_is_free() -> None:
     await settle()
     assert scene.log == ["+"]
     assert scene.peers.asked == [(SUBJECTS.backlog, Frame(FrameKind.STEAL, instance=ME))]
-    scene.thief.on_hint(ME)
+    scene.hint(ME)
     await settle()
     assert len(scene.peers.asked) == 1
     scene.peers.answers = [work("a"), work("b"), NOTHING]
-    scene.thief.on_hint(VICTIM)
+    scene.hint(VICTIM)
     await settle()
     assert (scene.ran, scene.slots.in_flight, scene.log) == (["a", "b"], 2, ["+"])
     assert {subject for subject, _ in scene.peers.asked[1:]} == {SUBJECTS.backlog_of(VICTIM)}
     scene.peers.answers = [work("c"), work("d")]
-    scene.thief.on_hint(VICTIM)
+    scene.hint(VICTIM)
     await settle()
     assert (scene.ran, scene.slots.in_flight, scene.log) == (["a", "b", "c"], 3, ["+", "-"])
-    scene.thief.on_hint(VICTIM)
+    scene.hint(VICTIM)
     await settle()
     assert len(scene.peers.answers) == 1
     scene.peers.answers = []
@@ -299,7 +305,7 @@ async def test_who_must_not_steal_asks_nobody(why: str) -> None:
     back(held)
     with await own:
         pass
-    scene.thief.on_hint(VICTIM)
+    scene.hint(VICTIM)
     await settle()
     assert len(scene.peers.asked) == 1
     scene.is_fit = scene.peers.is_connected = True

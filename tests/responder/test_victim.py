@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
@@ -10,6 +11,7 @@ import pytest
 from contract import HEADER_ATTEND, Frame, FrameKind, Priority, Subjects, new_ulid, read_frame
 from responder.callers import Incoming
 from responder.slots import HandedOnError, Slots, WaitedTooLongError
+from responder.thief import NobodyError
 from responder.victim import Victim
 from responder.work import Work, read_work
 from tests.responder.parts import SUBJECT, Outlet
@@ -33,6 +35,36 @@ class Group:
     async def leave(self) -> None:
         """Leave."""
         self.log.append("-")
+
+
+@dataclass
+class Peers:
+    """Have room or not.
+
+    Attributes:
+        answers: What each does that is asked, one after another; the last one also all after it.
+        asked: How many were asked.
+    """
+
+    is_connected: bool = True
+    answers: list[Callable[[Mapping[str, str]], Awaitable[None]]] = field(default_factory=list)
+    asked: int = 0
+
+    async def ask_peer(
+        self, subject: str, headers: Mapping[str, str], within_s: float, body: bytes = b""
+    ) -> tuple[Mapping[str, str], bytes] | None:
+        """Let a peer act."""
+        assert (subject, body) == (SUBJECTS.room, b'""')
+        self.asked += 1
+        if not self.answers:
+            raise NobodyError
+        answer = self.answers[0] if len(self.answers) == 1 else self.answers.pop(0)
+        try:
+            async with asyncio.timeout(within_s):
+                await answer(headers)
+        except TimeoutError:
+            return None
+        return {}, b""
 
 
 @dataclass
@@ -60,7 +92,7 @@ class Scene:
         slots, outlet, group = Slots(1, backlog_max), Outlet(), Group()
         held = await slots.take(asyncio.get_running_loop().time() + 10_000)
         held.__enter__()
-        return cls(slots, held, Victim(VICTIM, slots, outlet, SUBJECTS, "_INBOX", group), outlet, group)
+        return cls(slots, held, Victim(VICTIM, slots, outlet, SUBJECTS, "_INBOX", group, Peers()), outlet, group)
 
     async def wait(
         self,
@@ -342,6 +374,81 @@ async def test_what_a_peer_was_shown_counts_as_waiting() -> None:
     assert await scene.steal() == "a"
     await scene.wait("c")
     assert (scene.fate("c"), scene.slots.backlog) == ("BacklogFullError", 2)
+
+
+async def full(scene: Scene, *answers: Callable[[Mapping[str, str]], Awaitable[None]]) -> Peers:
+    """Fill the backlog, and have peers to be asked."""
+    peers = Peers(answers=list(answers))
+    scene.slots.hand_off = scene.victim.hand_off
+    scene.victim.peers = peers
+    await scene.wait("a")
+    return peers
+
+
+def say(scene: Scene, kind: FrameKind, seconds: float = 0.0) -> Callable[[Mapping[str, str]], Awaitable[None]]:
+    """Give a peer that says something to the victim after a while."""
+
+    async def answer(headers: Mapping[str, str]) -> None:
+        await asyncio.sleep(seconds)
+        scene.leases["b", THIEF] = int(headers["Claude-Lease"])
+        await scene.ready("b", kind=kind)
+
+    return answer
+
+
+async def ignore(headers: Mapping[str, str]) -> None:
+    """Answer that there is no room."""
+
+
+@virtual_time
+async def test_what_finds_no_place_goes_to_a_peer_with_room() -> None:
+    """Also when it is not the first that is asked; the go may be asked for again."""
+    scene = await Scene.make(backlog_max=1)
+    peers = await full(scene, ignore, ignore, say(scene, FrameKind.READY))
+    await scene.wait("b")
+    assert (scene.fate("b"), peers.asked, scene.slots.backlog) == ("HandedOnError", 3, 1)
+    assert await scene.ready("b") == "go"
+
+
+@virtual_time
+async def test_nobody_has_room() -> None:
+    """It is refused at once, and for 20 ms nobody is asked again; what has to stay is offered to nobody."""
+    scene = await Scene.make(backlog_max=1)
+    peers = await full(scene)
+    for name, seconds, asked in (("b", 0.015, 1), ("c", 0.01, 1), ("d", 0.0, 2)):
+        await scene.wait(name)
+        assert (scene.fate(name), peers.asked) == ("BacklogFullError", asked)
+        await advance(seconds)
+    await advance(1)
+    await scene.wait("e", stays=True)
+    peers.is_connected = False
+    await scene.wait("f")
+    assert (scene.fate("e"), scene.fate("f"), peers.asked) == ("BacklogFullError", "BacklogFullError", 2)
+
+
+@virtual_time
+async def test_a_peer_that_is_too_late_gets_no_go() -> None:
+    """After 50 ms it is refused here, so nobody may run it; each of those asked has a number of its own."""
+    scene = await Scene.make(backlog_max=1)
+    await full(scene, ignore, say(scene, FrameKind.READY, 1.0))
+    await scene.wait("b")
+    assert scene.fate("b") == "waits"
+    await advance(0.06)
+    assert scene.fate("b") == "BacklogFullError"
+    for lease in range(5):
+        assert await scene.ready("b", lease=lease) == "cancel"
+
+
+@virtual_time
+async def test_cancelled_while_a_peer_is_asked() -> None:
+    """Nobody gets a go for it."""
+    scene = await Scene.make(backlog_max=1)
+    await full(scene, say(scene, FrameKind.READY, 1.0))
+    await scene.wait("b")
+    scene.waiters["b"].cancel()
+    await settle()
+    assert await scene.ready("b", lease=1) == "cancel"
+    assert scene.fate("b") == "cancelled"
 
 
 @virtual_time
