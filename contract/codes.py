@@ -20,6 +20,7 @@ class ErrorCode(StrEnum):
     OVERLOADED = "overloaded"
     STOPPING = "stopping"
     UNCLAIMED = "unclaimed"
+    UNFIT = "unfit"
     RECORDS_UNAVAILABLE = "records_unavailable"
     # The time is over, or the run was cut short.
     TIMEOUT = "timeout"
@@ -77,6 +78,9 @@ CODE_FACTS: dict[ErrorCode, CodeFacts] = {
     ErrorCode.OVERLOADED: CodeFacts(503, True, False, "every slot is taken and the backlog is full"),
     ErrorCode.STOPPING: CodeFacts(503, True, False, "the responder stops and has not started the request"),
     ErrorCode.UNCLAIMED: CodeFacts(503, True, False, "a slot was free, and the requester's go did not come in time"),
+    ErrorCode.UNFIT: CodeFacts(
+        503, True, False, "the responder is not fit for work now and has not started the request"
+    ),
     ErrorCode.RECORDS_UNAVAILABLE: CodeFacts(
         503, True, False, "the record of the idempotency key cannot be read or written now"
     ),
@@ -90,7 +94,7 @@ CODE_FACTS: dict[ErrorCode, CodeFacts] = {
     ErrorCode.CLI_ERROR: CodeFacts(500, False, True, "the CLI ended with an error of its own"),
     ErrorCode.CLI_KILLED: CodeFacts(500, True, True, "the CLI was killed by a signal that was not the responder's"),
     ErrorCode.AUTH: CodeFacts(401, False, True, "the CLI is not logged in, or the API refused its credential"),
-    ErrorCode.RATE_LIMITED: CodeFacts(429, True, True, "the API limits this credential for now"),
+    ErrorCode.RATE_LIMITED: CodeFacts(429, True, None, "the API limits this credential for now"),
     ErrorCode.API_OVERLOADED: CodeFacts(529, True, True, "the API is overloaded"),
     ErrorCode.API_ERROR: CodeFacts(502, True, True, "the API answered with another error (see api_status)"),
     ErrorCode.BUDGET_EXCEEDED: CodeFacts(402, False, True, "the run reached --max-budget-usd"),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from contract.parts import Part, Whole
+from contract.request import Priority
 from contract.subjects import is_plain_subject
 
 ATTEND_VERSION = "1"
@@ -27,6 +28,9 @@ HEADER_PART = "Claude-Part"
 HEADER_SIZE = "Claude-Size"
 HEADER_DIGEST = "Claude-Digest"
 HEADER_OFFSET = "Claude-Offset"
+HEADER_AGE_MS = "Claude-Age-Ms"
+HEADER_PRIORITY = "Claude-Priority"
+HEADER_LEASE = "Claude-Lease"
 # NATS's own: the server says "503" in an empty message to the reply subject when nobody listens.
 HEADER_STATUS = "Status"
 NO_RESPONDERS = "503"
@@ -53,6 +57,10 @@ class FrameKind(StrEnum):
     ACK = "ack"
     CANCEL = "cancel"
     PROBE = "probe"
+    # Between responders.
+    STEAL = "steal"
+    WORK = "work"
+    NONE = "none"
 
 
 class FrameError(ValueError):
@@ -71,6 +79,9 @@ class Frame:
         beat: Number of a beat, the first is 1; on `accepted` and `ready` that of the last one before.
         beat_ms: Milliseconds between its beats; on `accepted` and `ready`.
         part: What it carries of a whole that is larger than one message.
+        age_ms: Milliseconds since a request arrived: the one handed on, or the next of whoever asks for an older one.
+        priority: Its class.
+        lease: Number, at its victim, of the handing-on of a plain request.
         offset: Where in the output the body belongs, in bytes; on `output`.
         body: Its payload.
     """
@@ -81,6 +92,9 @@ class Frame:
     responder: str | None = None
     beat: int | None = None
     beat_ms: int | None = None
+    age_ms: int | None = None
+    priority: Priority | None = None
+    lease: int | None = None
     part: Part | None = None
     offset: int | None = None
     body: bytes = field(default=b"", repr=False)
@@ -95,6 +109,9 @@ class Frame:
             HEADER_BEAT: self.beat,
             HEADER_BEAT_MS: self.beat_ms,
             HEADER_OFFSET: self.offset,
+            HEADER_AGE_MS: self.age_ms,
+            HEADER_PRIORITY: self.priority,
+            HEADER_LEASE: self.lease,
         }
         headers = {name: str(value) for name, value in named.items() if value is not None}
         return headers | (part_headers(self.part) if self.part else {})
@@ -127,6 +144,9 @@ def read_frame(headers: Mapping[str, str], body: bytes) -> Frame | None:
         responder=_matching(headers, HEADER_RESPONDER, _NAME),
         beat=_number(headers, HEADER_BEAT),
         beat_ms=_number(headers, HEADER_BEAT_MS),
+        age_ms=_number(headers, HEADER_AGE_MS),
+        priority=_priority(headers),
+        lease=_number(headers, HEADER_LEASE),
         part=read_part(headers, body),
         offset=_number(headers, HEADER_OFFSET),
         body=body,
@@ -178,6 +198,13 @@ def _matching(headers: Mapping[str, str], name: str, pattern: re.Pattern[str]) -
     if value is not None and not pattern.fullmatch(value):
         raise FrameError(f"{name} is not what it should be")
     return value
+
+
+def _priority(headers: Mapping[str, str]) -> Priority | None:
+    value = headers.get(HEADER_PRIORITY)
+    if value is not None and value not in set(Priority):
+        raise FrameError(f"{HEADER_PRIORITY} is not what it should be")
+    return None if value is None else Priority(value)
 
 
 def _number(headers: Mapping[str, str], name: str) -> int | None:

@@ -3,6 +3,7 @@
 import itertools
 import re
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Annotated, Any
 
 from pydantic import (
@@ -61,6 +62,13 @@ class RequestLimits:
     timeout_max_ms: int = 3_600_000
 
 
+class Priority(StrEnum):
+    """The class of a request: which of those that wait for a slot come first."""
+
+    INTERACTIVE = "interactive"
+    BATCH = "batch"
+
+
 RequestId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,64}$")]
 IdempotencyKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,128}$")]
 
@@ -75,6 +83,7 @@ class ExecuteRequest(BaseModel):
         cwd: Working directory inside the responder's roots; none means a fresh empty one.
         timeout_ms: Milliseconds from now after which nobody waits any more, the wait for a slot included.
         idempotency_key: Names the work: another request with the same key joins its run or gets its kept result.
+        priority: Its class: in the backlog `batch` waits behind `interactive`, for a while.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, populate_by_name=True)
@@ -90,6 +99,10 @@ class ExecuteRequest(BaseModel):
         ),
     ] = DEFAULT_TIMEOUT_MS
     idempotency_key: IdempotencyKey | None = None
+    # The default does not travel: a responder that does not know the key yet would refuse it.
+    priority: Annotated[Priority, Field(exclude_if=lambda priority: priority is Priority.INTERACTIVE)] = (
+        Priority.INTERACTIVE
+    )
 
     @model_validator(mode="before")
     @classmethod

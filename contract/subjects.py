@@ -47,9 +47,33 @@ class Subjects:
         """Health requests that any one responder answers."""
         return f"{self.prefix}.health"
 
+    @property
+    def limited(self) -> str:
+        """Asks until when the credential of each responder is limited that takes no work for it; each answers."""
+        return f"{self.prefix}.limited"
+
     def health_of(self, responder: str) -> str:
         """Give the subject on which one responder, named by its id, answers health requests."""
         return f"{self.prefix}.health.{responder}"
+
+    @property
+    def backlog(self) -> str:
+        """Where a responder with a free slot asks those with a backlog, who listen in the group."""
+        return f"{self.prefix}.backlog"
+
+    def backlog_of(self, instance: str) -> str:
+        """Give the subject on which responders, and nobody else, ask one process of a responder for work."""
+        return f"{self.prefix}.backlog.{instance}"
+
+    @property
+    def room(self) -> str:
+        """Where a responder whose backlog is full asks those with room in theirs, who listen in the group."""
+        return f"{self.prefix}.room"
+
+    @property
+    def idle(self) -> str:
+        """Where a responder with a backlog tells those with a free slot, who listen in the group."""
+        return f"{self.prefix}.idle"
 
     def instance_of(self, instance: str) -> str:
         """Give the subject of one process of a responder: NATS says 503 there when the process has gone."""

@@ -45,6 +45,7 @@ from requester.errors import (
     TicketUnknownError,
     UnavailableError,
     UnclaimedError,
+    UnfitError,
 )
 from requester.fallback import DurableQueue, execute_with_fallback
 from requester.provider import ClaudeCLIProvider, Executor
@@ -101,6 +102,7 @@ __all__ = [
     "TicketUnknownError",
     "UnavailableError",
     "UnclaimedError",
+    "UnfitError",
     "close_default",
     "close_default_sync",
     "execute",

@@ -11,12 +11,15 @@ from contract import ExecuteFailure, ExecuteRequest, ExecuteSuccess, Failover, R
 from requester.attended import Order
 from requester.budget import RetryBudget
 from requester.errors import (
+    CLIError,
     ExecuteTimeoutError,
+    NoRespondersError,
     NotConnectedError,
     ProtocolError,
     RequesterError,
     ResponderLostError,
     UnavailableError,
+    UnfitError,
     error_of,
 )
 from requester.metrics import Metrics
@@ -116,6 +119,7 @@ class Attempts:
         failed: RequesterError | None = None
         ran: RequesterError | None = None
         unaccepted = 0
+        unable: set[str | None] = set()
         for attempt in itertools.count(1):
             span.count_attempt(attempt)
             try:
@@ -123,35 +127,42 @@ class Attempts:
             except RequesterError as error:
                 error.request_id = wanted.request.id
                 span.attempt_failed(attempt, error)
-                if failed is None or not _came_too_late(error, loop.time() >= wanted.deadline):
+                if failed is None or not _says_less(error, failed, loop.time() >= wanted.deadline):
                     failed = error
                 if error.executed is not False:
                     ran = error
                 unaccepted += isinstance(error, ResponderLostError) and error.responder is None
                 self._count(error)
-                pause_s = decide(
-                    error,
-                    attempt=attempt,
-                    remaining_s=wanted.deadline - loop.time(),
-                    backoff=self.backoff,
-                    random=self.random,
-                    failover=wanted.failover,
-                    is_throttled=self.budget.is_spent,
-                )
+                is_alone = isinstance(failed, CLIError) and isinstance(error, NoRespondersError)
+                # Nobody else is there who could start it, or who cannot does not leave the queue group for it.
+                is_vain = is_alone or (isinstance(error, CLIError) and error.responder in unable)
+                pause_s = None if is_vain else self._pause_s(error, attempt, wanted)
+                if isinstance(error, CLIError):
+                    unable.add(error.responder)
                 if pause_s is not None:
                     await asyncio.sleep(pause_s)
                 if pause_s is None or loop.time() >= wanted.deadline:
                     if ran is not None and failed.executed is False:
                         # This attempt ran nothing, but one before it did, or may have.
                         failed.executed = ran.executed
-                    if isinstance(failed, UnavailableError | ResponderLostError):
-                        failed.args = (f"{failed} ({_counted(attempt)} in {loop.time() - started:.1f} s)",)
+                    _tell_effort(failed, attempt, loop.time() - started)
                     raise failed from failed.__cause__
             else:
                 self.budget.succeed()
                 self.metrics.attempt_ended(None)
                 return success, attempt
         raise AssertionError("counting does not end")
+
+    def _pause_s(self, error: RequesterError, attempt: int, wanted: Wanted) -> float | None:
+        return decide(
+            error,
+            attempt=attempt,
+            remaining_s=wanted.deadline - asyncio.get_running_loop().time(),
+            backoff=self.backoff,
+            random=self.random,
+            failover=wanted.failover,
+            is_throttled=self.budget.is_spent,
+        )
 
     async def _send(self, wanted: Wanted, attempt: int, unaccepted: int) -> ExecuteSuccess:
         with self.tracing.attempt(self.subject, attempt) as span:
@@ -185,8 +196,16 @@ class Attempts:
             self.budget.fail()
 
 
-def _came_too_late(error: RequesterError, is_over: bool) -> bool:
-    """Say whether an attempt, begun when there was no time left, says less than the one before it."""
+def _tell_effort(failed: RequesterError, attempts: int, seconds: float) -> None:
+    """Have an error say how much was tried, where trying longer might have helped."""
+    if isinstance(failed, UnavailableError | ResponderLostError):
+        failed.args = (f"{failed} ({_counted(attempts)} in {seconds:.1f} s)",)
+
+
+def _says_less(error: RequesterError, failed: RequesterError, is_over: bool) -> bool:
+    """Say whether an error says less than one before it: begun when there was no time left, or of nobody else."""
+    if isinstance(failed, CLIError) and isinstance(error, NoRespondersError | UnfitError):
+        return True
     return is_over and isinstance(error, NotConnectedError | ExecuteTimeoutError) and error.executed is False
 
 

@@ -88,6 +88,9 @@ def execute(  # noqa: PLR0913 # one parameter for each option
         bool,
         typer.Option("--stream", help="Print what the CLI prints as it prints it; stream-json unless --arg differs."),
     ] = False,
+    priority: Annotated[
+        str, typer.Option(metavar="CLASS", help="interactive, or batch, which waits behind it.")
+    ] = "interactive",
     nats_url: NatsUrl = None,
     subject_prefix: Prefix = None,
     verbose: Verbose = False,
@@ -102,6 +105,7 @@ def execute(  # noqa: PLR0913 # one parameter for each option
             "idempotency_key": idempotency_key,
             "failover": failover,
             "on_output": _write if stream else None,
+            "priority": priority,
         }
         question = _read_prompt(prompt)
         reply = _ask(settings, lambda requester: requester.execute(question, **options), is_quiet=stream)

@@ -30,6 +30,7 @@ async def execute(  # noqa: PLR0913 # as in Requester.execute
     failover: Literal["unstarted", "always"] = "unstarted",
     on_output: Callable[[str], None] | None = None,
     idempotency_key: str | None = None,
+    priority: Literal["interactive", "batch"] = "interactive",
 ) -> Reply:
     """Run the CLI once, wherever there is a free slot, and give its answer.
 
@@ -50,6 +51,7 @@ async def execute(  # noqa: PLR0913 # as in Requester.execute
         failover=failover,
         on_output=on_output,
         idempotency_key=idempotency_key,
+        priority=priority,
     )
 
 

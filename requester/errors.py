@@ -11,6 +11,7 @@ RequesterError                    the root, and what a code is that only a newer
 │   ├── OverloadedError           every slot is taken and the backlog is full
 │   ├── StoppingError             the responder stops
 │   ├── UnclaimedError            the responder did not hear in time that it may start
+│   ├── UnfitError                the responder is not fit for work now
 │   ├── RecordsUnavailableError   the record of the idempotency key cannot be reached
 │   ├── CircuitOpenError          most requests failed lately: none is sent for a while
 │   └── NotConnectedError         NATS cannot be reached
@@ -27,7 +28,7 @@ RequesterError                    the root, and what a code is that only a newer
 │   └── CLIKilledError            a signal that was not the responder's
 ├── ApiError                      the Messages API refused (`api_status`)
 │   ├── AuthError                 log in, or mend the credential
-│   ├── RateLimitedError          later (`retry_after_s`)
+│   ├── RateLimitedError          later (`retry_after_s`); `executed` says whether this request hit the limit
 │   └── ApiOverloadedError        later
 ├── LimitReachedError             raise the limit that you set
 │   ├── BudgetExceededError       --max-budget-usd
@@ -149,6 +150,12 @@ class UnclaimedError(UnavailableError):
     code = ErrorCode.UNCLAIMED
 
 
+class UnfitError(UnavailableError):
+    """The responder is not fit for work now, and has let go of what it had not started."""
+
+    code = ErrorCode.UNFIT
+
+
 class RecordsUnavailableError(UnavailableError):
     """The record of the idempotency key cannot be read or written now, so nothing was started."""
 
@@ -246,7 +253,12 @@ class AuthError(ApiError):
 
 
 class RateLimitedError(ApiError):
-    """The API limits this credential for now."""
+    """The API limits this credential for now.
+
+    `executed` is True for the run that has hit the limit. It is False where every responder that could be asked takes
+    no work because of a limit; `retry_after_s` is then when the first of them expects to, and execute() has waited for
+    that where the deadline allows it.
+    """
 
     code = ErrorCode.RATE_LIMITED
 
@@ -309,6 +321,7 @@ ERRORS: dict[ErrorCode, type[RequesterError]] = {
     ErrorCode.OVERLOADED: OverloadedError,
     ErrorCode.STOPPING: StoppingError,
     ErrorCode.UNCLAIMED: UnclaimedError,
+    ErrorCode.UNFIT: UnfitError,
     ErrorCode.RECORDS_UNAVAILABLE: RecordsUnavailableError,
     ErrorCode.TIMEOUT: ExecuteTimeoutError,
     ErrorCode.RESPONDER_STOPPED: ResponderStoppedError,

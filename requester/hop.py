@@ -6,10 +6,14 @@ from typing import Any
 from connection import Connection, is_deaf, renew
 from contract import Subjects
 from requester.attended import Order, attend
-from requester.errors import NotConnectedError
+from requester.errors import NoRespondersError, NotConnectedError, RateLimitedError, RequesterError
 from requester.inbox import RawReply
+from requester.limits import earliest
 from requester.link import PING_INTERVAL_S, Client, Link
 from requester.settings import RequesterSettings
+
+# NATS says at once where nobody listens, and who listens answers from memory.
+_LIMIT_ANSWER_S = 0.5
 
 
 class Hop:
@@ -120,11 +124,23 @@ class Hop:
             The reply's body.
 
         Raises:
-            RequesterError: There is none; `executed` says whether the CLI may have been started.
+            RequesterError: There is none; `executed` says whether the CLI may have been started. RateLimitedError with
+                `executed=False` where nobody takes work, and some say that a limit of the API is why.
         """
         if self._link is None:
             raise NotConnectedError("there is no connection to NATS; the request was not sent")
-        return await attend(self._link, self._subjects.execute, order)
+        try:
+            return await attend(self._link, self._subjects.execute, order)
+        except NoRespondersError as error:
+            raise await self._limit(self._link, order.deadline) or error from None
+
+    async def _limit(self, link: Link, deadline: float) -> RateLimitedError | None:
+        """Ask whether responders take no work because of a limit; whoever does not know of it does not answer."""
+        left_s = deadline - asyncio.get_running_loop().time()
+        try:
+            return earliest(await link.ask_all(self._subjects.limited, min(_LIMIT_ANSWER_S, left_s)))
+        except RequesterError:
+            return None
 
     async def close(self) -> None:
         """End the connection, unless it was given; whoever still awaits a reply gets NotConnectedError."""

@@ -52,6 +52,8 @@ _RECONNECT_WAIT_S = 0.5
 # A frozen server never confirms the end of a connection (over TLS nats-py waits 30 s for it).
 _CLOSE_GRACE_S = 1.0
 _CANCEL_AGAIN_S = 0.5
+# For the answers after the first, where all are asked.
+_OTHERS_ANSWER_S = 0.05
 
 # What each error of nats-py means for a request that was about to be sent. RequesterError itself stands for what this
 # package does not provoke: a defect of ours.
@@ -269,6 +271,33 @@ class Link:
         if is_no_responders(item.headers, item.data):
             raise NoRespondersError(f"no responder listens on {subject}")
         return item
+
+    async def ask_all(self, subject: str, within_s: float) -> list[bytes]:
+        """Ask whoever listens, and give the answers' bodies.
+
+        How many there are is not known: after the first one the others have as long again, and a moment at least.
+
+        Args:
+            subject: Where to.
+            within_s: Seconds to wait for the first answer.
+
+        Raises:
+            RequesterError: It was not sent, or the server does not permit it.
+        """
+        loop = asyncio.get_running_loop()
+        asked_at = loop.time()
+        until, bodies = asked_at + within_s, list[bytes]()
+        with self.inbox.open(subject) as mailbox:
+            await self.publish(subject, b"", {}, mailbox.token)
+            while (item := await mailbox.get(until)) is not None:
+                if isinstance(item, RequesterError):
+                    raise item
+                if not isinstance(item, RawReply) or is_no_responders(item.headers, item.data):
+                    break
+                if not bodies:
+                    until = loop.time() + max(_OTHERS_ANSWER_S, loop.time() - asked_at)
+                bodies.append(item.data)
+        return bodies
 
     def attempt_of(self, token: str) -> str:
         """Give the reply subject whose last token this is."""

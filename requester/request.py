@@ -5,18 +5,19 @@ from collections.abc import Sequence
 
 from pydantic import ValidationError
 
-from contract import ExecuteRequest, Failover, new_ulid
+from contract import ExecuteRequest, Failover, Priority, new_ulid
 from requester.errors import InvalidRequestError
 from requester.settings import TIMEOUT_MAX_S, TIMEOUT_MIN_S
 
 
-def build_request(
+def build_request(  # noqa: PLR0913 # the fields of a request
     prompt: str,
     *,
     args: Sequence[str] | None,
     cwd: str | None,
     request_id: str | None,
     idempotency_key: str | None = None,
+    priority: str = Priority.INTERACTIVE,
 ) -> ExecuteRequest:
     """Give the request, with an id of its own where the caller has none.
 
@@ -32,6 +33,7 @@ def build_request(
             args=args,
             cwd=cwd,
             idempotency_key=idempotency_key,
+            priority=priority,
         )
     except ValidationError as error:
         problem = error.errors(include_url=False, include_input=False, include_context=False)[0]

@@ -116,6 +116,7 @@ class Requester:
         failover: Literal["unstarted", "always"] = "unstarted",
         on_output: Callable[[str], None] | None = None,
         idempotency_key: str | None = None,
+        priority: Literal["interactive", "batch"] = "interactive",
     ) -> Reply:
         """Run the CLI once, wherever there is a free slot, and give its answer.
 
@@ -137,6 +138,8 @@ class Requester:
                 first. A plain function; an exception of its own ends the run.
             idempotency_key: Names the work, 1 to 128 of `A-Z a-z 0-9 . _ : -`: a call with the key of an earlier one
                 joins its run or gets its kept result, instead of running again. None means that each call runs.
+            priority: Its class where it has to wait for a slot: `batch` waits behind `interactive`, but for a while
+                only (the responder's `batch_max_wait_s`).
 
         Returns:
             The answer.
@@ -147,7 +150,9 @@ class Requester:
         loop = asyncio.get_running_loop()
         started = loop.time()
         deadline = started + check_timeout(self._settings.timeout_s if timeout is None else timeout)
-        request = build_request(prompt, args=args, cwd=cwd, request_id=request_id, idempotency_key=idempotency_key)
+        request = build_request(
+            prompt, args=args, cwd=cwd, request_id=request_id, idempotency_key=idempotency_key, priority=priority
+        )
         consent = check_failover(failover)
         if inspect.iscoroutinefunction(on_output):
             raise InvalidRequestError("request refused: on_output is called, not awaited: give a plain function")

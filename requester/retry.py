@@ -4,7 +4,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from contract import Failover
-from requester.errors import RequesterError, ResponderLostError, StoppingError, UnavailableError, UnclaimedError
+from requester.errors import (
+    CLINotFoundError,
+    CLIStartError,
+    RateLimitedError,
+    RequesterError,
+    ResponderLostError,
+    StoppingError,
+    UnavailableError,
+    UnclaimedError,
+    UnfitError,
+)
 
 # 2 to this power times any first pause is beyond every maximum; a higher one overflows a float some day.
 _DOUBLINGS_MAX = 32
@@ -32,7 +42,7 @@ class Backoff:
 
 def is_moved(error: RequesterError) -> bool:
     """Say whether the request found a responder that had to let it go: nothing ran, and another may take it at once."""
-    is_let_go = isinstance(error, ResponderLostError | StoppingError | UnclaimedError)
+    is_let_go = isinstance(error, ResponderLostError | StoppingError | UnclaimedError | UnfitError)
     return is_let_go and error.executed is False
 
 
@@ -40,7 +50,11 @@ def is_tried_again(error: RequesterError, failover: Failover = Failover.UNSTARTE
     """Say whether the same request may be sent once more: surely nothing ran, or the caller takes that risk."""
     if isinstance(error, ResponderLostError) and failover is Failover.ALWAYS:
         return True
-    return isinstance(error, UnavailableError | ResponderLostError) and error.retryable and error.executed is False
+    if isinstance(error, CLINotFoundError | CLIStartError):
+        # That responder leaves its queue group for it; another may have a CLI.
+        return error.executed is False
+    is_untaken = isinstance(error, UnavailableError | ResponderLostError | RateLimitedError)
+    return is_untaken and error.retryable and error.executed is False
 
 
 def decide(  # noqa: PLR0913 # what there is to be weighed

@@ -121,6 +121,7 @@ def execute_sync(  # noqa: PLR0913 # as in Requester.execute
     failover: Literal["unstarted", "always"] = "unstarted",
     on_output: Callable[[str], None] | None = None,
     idempotency_key: str | None = None,
+    priority: Literal["interactive", "batch"] = "interactive",
 ) -> Reply:
     """Run the CLI once and wait for its answer, from any thread, also one whose own event loop runs (it blocks it).
 
@@ -142,6 +143,7 @@ def execute_sync(  # noqa: PLR0913 # as in Requester.execute
             failover=failover,
             on_output=on_output,
             idempotency_key=idempotency_key,
+            priority=priority,
         )
     )
 

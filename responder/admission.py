@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from contract import ExecuteRequest, RequestLimits, fingerprint, new_ulid, parse_request
+from contract import ExecuteRequest, Priority, RequestLimits, fingerprint, new_ulid, parse_request
 from responder.arguments import ArgumentPolicy, Arguments
 from responder.working_directory import WorkingDirectories
 
@@ -19,6 +19,8 @@ class Job:
         deadline: Loop time, in seconds, after which nobody waits any more.
         idempotency_key: What the caller names the work; None where a repeat is another run.
         fingerprint: Tells the request from another one with the same key.
+        priority: Its class.
+        arrived_at: Loop time, in seconds, at which it arrived; None for when it asks for a slot.
     """
 
     request_id: str
@@ -28,6 +30,8 @@ class Job:
     deadline: float
     idempotency_key: str | None = None
     fingerprint: str = ""
+    priority: Priority = Priority.INTERACTIVE
+    arrived_at: float | None = None
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,8 @@ class Admission:
             deadline=now + request.timeout_ms / 1000,
             idempotency_key=request.idempotency_key,
             fingerprint=fingerprint(request) if request.idempotency_key else "",
+            priority=request.priority,
+            arrived_at=now,
         )
 
 

@@ -15,8 +15,10 @@ from responder.claims import Claims
 from responder.cli_environment import CLIEnvironment
 from responder.cli_probe import CLIProbe
 from responder.execution import Execution
+from responder.fitness import Fitness, Pace
 from responder.health import Health
 from responder.keyed import Keyed
+from responder.looks import Looks
 from responder.micro import Micro
 from responder.records import MemoryRecords
 from responder.run import RunLimits, Runner
@@ -43,6 +45,7 @@ class Parts:
     sweeper: Sweeper
     runner: Runner
     probe: CLIProbe
+    looks: Looks
     service: Service
     health: Health
     micro: Micro
@@ -61,13 +64,14 @@ def argument_policy(settings: ResponderSettings) -> ArgumentPolicy:
     return ArgumentPolicy(frozenset(settings.allow), settings.models, settings.tools, settings.max_budget_usd)
 
 
-def assemble(settings: ResponderSettings, host: Mapping[str, str], *, tracing: bool) -> Parts:
+def assemble(settings: ResponderSettings, host: Mapping[str, str], *, tracing: bool, pace: Pace | None = None) -> Parts:
     """Put a responder together.
 
     Args:
         settings: What it is started with.
         host: This process's environment.
         tracing: Whether the CLI exports its spans.
+        pace: How long it stays away when it is not fit for work; None for the usual.
     """
     cli = settings.cli_path()
     subjects = Subjects(settings.subject_prefix)
@@ -85,13 +89,16 @@ def assemble(settings: ResponderSettings, host: Mapping[str, str], *, tracing: b
     service = Service(
         inbox_prefix=settings.inbox_prefix,
         admission=Admission(request_limits, argument_policy(settings), directories),
-        slots=Slots(settings.slots, settings.backlog_max),
+        slots=Slots(settings.slots, settings.backlog_max, settings.batch_max_wait_s),
         execution=Execution(cli, runner, environment, directories, spans),
         keyed=Keyed(Claims(MemoryRecords(settings.keep_results_s), instance.id)),
         answers=Answers(settings.name, environment.secrets()),
         tracing=spans,
         statistics=Statistics(datetime.now(UTC)),
+        fitness=Fitness(pace),
     )
     probe = CLIProbe(cli, runner, environment)
-    micro = Micro(settings.name, version(), subjects, service.slots, service.statistics)
-    return Parts(settings, mark, instance, sweeper, runner, probe, service, Health(service, probe, version()), micro)
+    looks = Looks(probe, service.slots, settings.scratch)
+    health = Health(service, probe, version())
+    micro = Micro(settings.name, version(), subjects, service.slots, service.statistics, service.fitness)
+    return Parts(settings, mark, instance, sweeper, runner, probe, looks, service, health, micro)

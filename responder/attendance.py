@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from contract import (
     ATTEND_VERSION,
@@ -21,6 +21,7 @@ from contract import (
 from responder.attended import AttendedCaller, Instance
 from responder.callers import Caller, Incoming, Outlet, PlainCaller
 from responder.sessions import Sessions
+from responder.slots import BacklogClosedError
 
 # Seconds for which the name of an attempt is remembered after its end.
 _REMEMBERED_S = 60.0
@@ -86,11 +87,13 @@ class Attendance:
         self._sessions.add(caller)
         if self._is_draining:
             caller.drain()
+            caller.let_go(BacklogClosedError())
         try:
             yield caller
         finally:
             del self._callers[caller.attempt]
-            self._past[caller.attempt] = asyncio.get_running_loop().time() + _REMEMBERED_S
+            if not caller.is_handed_on:  # which may come back
+                self._past[caller.attempt] = asyncio.get_running_loop().time() + _REMEMBERED_S
             self._sessions.remove(caller)
 
     def take(self, incoming: Incoming, now: float) -> None:
@@ -113,10 +116,16 @@ class Attendance:
             _hand_over(frame, caller, now)
 
     def drain(self) -> None:
-        """Let go of what was not started, now and from now on."""
+        """Let go of what was not started, now and from now on: the responder stops."""
         self._is_draining = True
-        for caller in list(self._callers.values()):
+        for caller in self._callers.values():
             caller.drain()
+        self.let_go(BacklogClosedError)
+
+    def let_go(self, error: Callable[[], Exception]) -> None:
+        """Let go of what was not started until now; each ends with an error of its own."""
+        for caller in list(self._callers.values()):
+            caller.let_go(error())
 
     def give_up(self) -> None:
         """Offer results no more: there is no way to any requester."""

@@ -21,12 +21,13 @@ from contract import (
     RequestError,
     Whole,
     message_size,
+    session_of,
     split,
 )
 from responder.attempt import Attempt, State
 from responder.callers import CallerGoneError, Incoming, Outlet, Slot, UnclaimedError
 from responder.execution import Audience
-from responder.slots import BacklogClosedError, WaitedTooLongError
+from responder.slots import WaitedTooLongError
 
 T = TypeVar("T")
 
@@ -69,13 +70,13 @@ class Signals:
         go: The requester's go has come in time.
         acked: Its word that it has the result has come, or it is not offered any more.
         abandoned: Nobody awaits the run any more.
-        draining: The responder stops.
+        released: The responder lets go of it, with the error that says why.
     """
 
     go: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     acked: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     abandoned: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-    draining: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    released: asyncio.Future[Exception] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
 class AttendedCaller:
@@ -86,6 +87,9 @@ class AttendedCaller:
         announced: What its parts add up to, where it comes in parts.
         outlet: Where frames leave.
         instance: This process.
+
+    Attributes:
+        is_handed_on: Whether another responder has its request.
     """
 
     def __init__(self, incoming: Incoming, announced: Part | None, outlet: Outlet, instance: Instance) -> None:
@@ -95,6 +99,7 @@ class AttendedCaller:
         self._attempt = Attempt()
         self._signals = Signals()
         self._is_told = False
+        self._expects_frames = False
         self._is_draining = False
         self._deadline = incoming.received_at
         self._announced = announced
@@ -102,6 +107,8 @@ class AttendedCaller:
         self._outputs: asyncio.Queue[tuple[int, bytes]] = asyncio.Queue()
         self._wants_output = incoming.headers.get(HEADER_STREAM) == "1"
         self._streaming: asyncio.Task[None] | None = None
+        self._reserved: contextlib.ExitStack | None = None
+        self.is_handed_on = False
 
     def __repr__(self) -> str:
         return f"<AttendedCaller {self._attempt!r}>"
@@ -117,6 +124,11 @@ class AttendedCaller:
         return 0 if self._announced is None else self._announced.whole.size
 
     @property
+    def session(self) -> str:
+        """The session of the attempt."""
+        return session_of(self.attempt)
+
+    @property
     def reply_max_bytes(self) -> int | None:
         """Any: what is too large for one message goes in parts."""
         return None
@@ -125,6 +137,27 @@ class AttendedCaller:
     def audience(self) -> Audience:
         """The requester follows the run, and its output where it wants to."""
         return Audience(self._signals.abandoned, self._stream if self._wants_output else None)
+
+    @property
+    def message(self) -> Incoming | None:
+        """Its request, unless that came in parts."""
+        return self._incoming if self._announced is None else None
+
+    def reserve(self, slot: contextlib.ExitStack | None) -> None:
+        """Take note of a slot that is held for it; its requester has heard of it elsewhere, so it expects frames."""
+        self._reserved = slot
+        self._expects_frames = True
+
+    def take_reserved(self, deadline: float) -> Slot | None:
+        """Give the slot that was held for it before it came here, once."""
+        self._deadline = deadline
+        reserved, self._reserved = self._reserved, None
+        return None if reserved is None else reserved.pop_all()
+
+    def note_handed_on(self) -> None:
+        """Another responder tells its requester from now on."""
+        self.is_handed_on = True
+        self._attempt.cancel()
 
     # What is heard of it.
 
@@ -156,11 +189,14 @@ class AttendedCaller:
         self._offer_no_more_in_vain()
 
     def drain(self) -> None:
-        """Let go of it if nothing was started, and of a result that its requester is not there to take."""
+        """Note that the responder stops: a result that its requester is not there to take is offered no more."""
         self._is_draining = True
-        if self._attempt.is_unstarted:
-            _settle(self._signals.draining)
         self._offer_no_more_in_vain()
+
+    def let_go(self, error: Exception) -> None:
+        """Let go of it if nothing was started; its request ends with the error."""
+        if self._attempt.is_unstarted and not self._signals.released.done():
+            self._signals.released.set_result(error)
 
     # What is done for it.
 
@@ -212,8 +248,8 @@ class AttendedCaller:
         """Tell the requester that a slot is held for it, and wait for its go."""
         if self._signals.abandoned.done():
             raise CallerGoneError
-        if self._signals.draining.done():
-            raise BacklogClosedError
+        if self._signals.released.done():
+            raise self._signals.released.result()
         if self._attempt.ready(asyncio.get_running_loop().time()):
             await self._tell(FrameKind.READY)
         try:
@@ -229,9 +265,14 @@ class AttendedCaller:
         """Give the requester the result until it says that it has it, or nobody wants it any more."""
         if self._streaming is not None:
             self._streaming.cancel()
+        if self._reserved is not None:
+            self._reserved.close()
         if not self._attempt.end():
             return
-        if not self._is_told and message_size(dict(headers), body) <= self._outlet.max_payload:
+        if (
+            not (self._is_told or self._expects_frames)
+            and message_size(dict(headers), body) <= self._outlet.max_payload
+        ):
             # Nothing is lost with it: whoever hears nothing of its request asks another.
             await self._outlet.publish(self.attempt, body, headers)
             self._attempt.ack()
@@ -297,7 +338,7 @@ class AttendedCaller:
         """Await something that may come too late, or for nobody."""
         signals = self._signals
         waiting = asyncio.ensure_future(awaited)
-        ends: set[asyncio.Future[Any]] = {waiting, signals.abandoned, signals.draining}
+        ends: set[asyncio.Future[Any]] = {waiting, signals.abandoned, signals.released}
         try:
             await asyncio.wait(ends, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
@@ -309,8 +350,8 @@ class AttendedCaller:
             waiting.cancel()
         if signals.abandoned.done():
             raise CallerGoneError
-        if signals.draining.done():
-            raise BacklogClosedError
+        if signals.released.done():
+            raise signals.released.result()
         raise UnclaimedError(f"{what} did not come in time")
 
     def _stream(self, offset: int, lines: bytes) -> None:

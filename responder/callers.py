@@ -1,11 +1,12 @@
 """Who asked: what a request's way through the responder has to do with its caller, and a caller that just waits."""
 
+import contextlib
 from collections.abc import Awaitable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
-from contract import RequestError
+from contract import RequestError, session_of
 from responder.execution import NOBODY, Audience
 
 
@@ -40,7 +41,7 @@ class Outlet(Protocol):
 
 
 T = TypeVar("T")
-Slot = AbstractContextManager[None]
+Slot = AbstractContextManager[object]
 
 
 class UnclaimedError(Exception):
@@ -58,8 +59,25 @@ class Caller(Protocol):
     """Who asked for a run, and awaits its result."""
 
     @property
+    def session(self) -> str:
+        """The connection from which it asks; slots are shared between sessions."""
+
+    @property
     def reply_max_bytes(self) -> int | None:
         """The largest reply it can be given, headers included; None for any."""
+
+    @property
+    def message(self) -> Incoming | None:
+        """Its request as another responder could be handed it; None where it has to stay."""
+
+    def reserve(self, slot: contextlib.ExitStack | None) -> None:
+        """Take note that it was stolen, and of the slot that is held for it; one not taken stays in the stack."""
+
+    def take_reserved(self, deadline: float) -> Slot | None:
+        """Give the slot that was held for it before it came here, once, until a loop time; None where there is none."""
+
+    def note_handed_on(self) -> None:
+        """Note that another responder has its request."""
 
     @property
     def audience(self) -> Audience:
@@ -81,7 +99,7 @@ class Caller(Protocol):
 
         Raises:
             CallerGoneError: It gave up first.
-            BacklogClosedError: The responder stops first.
+            BacklogClosedError, UnfitError: The responder lets go of it first.
         """
 
     async def wait(self, slot: Awaitable[Slot], deadline: float, *, is_free: bool) -> Slot:
@@ -89,14 +107,14 @@ class Caller(Protocol):
 
         Raises:
             CallerGoneError: It gave up first.
-            BacklogClosedError: The responder stops first.
+            BacklogClosedError, UnfitError: The responder lets go of it first.
         """
 
     async def claim(self) -> None:
         """Make sure that it still wants the run, now that there is a slot.
 
         Raises:
-            UnclaimedError, CallerGoneError, BacklogClosedError, WaitedTooLongError: It must not start.
+            UnclaimedError, CallerGoneError, BacklogClosedError, UnfitError, WaitedTooLongError: It must not start.
         """
 
     async def deliver(self, body: bytes, headers: Mapping[str, str]) -> None:
@@ -106,8 +124,20 @@ class Caller(Protocol):
 class Anybody:
     """A caller that just awaits the result, in this process."""
 
+    session = ""
     reply_max_bytes: int | None = None
     audience = NOBODY
+    message: Incoming | None = None
+
+    def reserve(self, slot: contextlib.ExitStack | None) -> None:
+        """It has come here by itself."""
+
+    def take_reserved(self, deadline: float) -> Slot | None:  # noqa: ARG002 # see Caller
+        """It has none."""
+        return None
+
+    def note_handed_on(self) -> None:
+        """It is not told."""
 
     async def body(self) -> bytes:
         """It has none."""
@@ -147,7 +177,19 @@ class PlainCaller(Anybody):
         self._incoming = incoming
         self._outlet = outlet
         self._refused = refused
+        self.session = session_of(incoming.reply_subject)
         self.reply_max_bytes = outlet.max_payload
+        self.message = incoming
+        self._reserved: contextlib.ExitStack | None = None
+
+    def reserve(self, slot: contextlib.ExitStack | None) -> None:
+        """Take note of a slot that is held for it."""
+        self._reserved = slot
+
+    def take_reserved(self, deadline: float) -> Slot | None:  # noqa: ARG002 # see Caller
+        """Give the slot that was held for it before it came here, once."""
+        reserved, self._reserved = self._reserved, None
+        return None if reserved is None else reserved.pop_all()
 
     async def body(self) -> bytes:
         """Give the request."""
@@ -157,4 +199,6 @@ class PlainCaller(Anybody):
 
     async def deliver(self, body: bytes, headers: Mapping[str, str]) -> None:
         """Send the reply, once."""
+        if self._reserved is not None:
+            self._reserved.close()
         await self._outlet.publish(self._incoming.reply_subject, body, headers)

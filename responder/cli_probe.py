@@ -51,6 +51,7 @@ class CLIProbe:
         self._clock = clock
         self._asking = asyncio.Lock()
         self._known: _Known | None = None
+        self._trusted: tuple[int, int, int] | None = None
 
     async def version(self) -> str | None:
         """Give the CLI's version; None when it is missing or does not run.
@@ -62,12 +63,29 @@ class CLIProbe:
         async with self._asking:
             return await self._version_of(self._cli)
 
+    async def is_usable(self, *, afresh: bool) -> bool:
+        """Say whether the CLI is there, and runs as far as is known; cheap.
+
+        The file that is seen first is trusted. One that has taken its place is asked for its version, once.
+
+        Args:
+            afresh: Ask it also if its last answer was good.
+        """
+        if self._cli is None:
+            return False
+        async with self._asking:
+            if afresh and self._known is not None and self._known.version is not None:
+                self._known = None
+            file = await asyncio.to_thread(_file_of, self._cli)
+            self._trusted = self._trusted or file
+            if file is None or (file == self._trusted and self._known is None and not afresh):
+                return file is not None
+            return await self._version_of(self._cli) is not None
+
     async def _version_of(self, cli: Path) -> str | None:
-        try:
-            status = await asyncio.to_thread(cli.stat)
-        except OSError:
+        file = await asyncio.to_thread(_file_of, cli)
+        if file is None:
             return None
-        file = (status.st_ino, status.st_size, status.st_mtime_ns)
         if self._known is None or self._known.file != file or self._is_old_failure(self._known):
             seen = await self._ask("--version")
             words = seen.stdout.decode(errors="replace").split()
@@ -91,3 +109,12 @@ class CLIProbe:
     async def _ask(self, *arguments: str) -> Observation:
         command = Command(argv=(str(self._cli), *arguments), env=self._environment.build(), cwd=os.sep)
         return await self._runner.run(new_ulid(), command, asyncio.get_running_loop().time() + _PROBE_TIMEOUT_S)
+
+
+def _file_of(cli: Path) -> tuple[int, int, int] | None:
+    """Give what tells an executable from another that takes its place; None when there is none."""
+    try:
+        status = cli.stat()
+    except OSError:
+        return None
+    return (status.st_ino, status.st_size, status.st_mtime_ns) if os.access(cli, os.X_OK) else None

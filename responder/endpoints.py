@@ -4,17 +4,27 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
-from contract import QUEUE_GROUP, has_inbox_prefix, is_no_responders
+from contract import QUEUE_GROUP, ErrorCode, has_inbox_prefix, is_no_responders
 from responder.assembly import Parts
 from responder.attendance import Attendance
 from responder.callers import Incoming
+from responder.fitness import UnfitError
 from responder.link import Handler, Link, LinkError, Membership
 from responder.micro import VERBS
+from responder.presence import Duty, Post, Presence
+from responder.routing import stealing
+from responder.service import ending
 from responder.sessions import Sessions
+from responder.thief import Thief
 
 # Results that wait for their acknowledgement while their slots are used anew.
 _UNACKNOWLEDGED_MAX = 1000
+# What a limited responder says is left while it tries whether the limit is over.
+_LIMIT_LEFT_MIN_S = 1.0
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -22,29 +32,33 @@ class Listening:
     """What listens.
 
     Attributes:
-        memberships: What to leave to stop listening for requests, the last joined to be left first.
+        memberships: What to leave to stop listening, the last joined to be left first.
+        presence: Joins and leaves the public queue groups; what it has joined is to be left before the rest.
         attendance: The attempts that requesters attend to here; it hears of them until the connection is closed.
+        thief: Takes work from others; None where that is switched off.
     """
 
     memberships: list[Membership]
+    presence: Presence
     attendance: Attendance
+    thief: Thief | None
 
 
 @contextlib.asynccontextmanager
 async def listen(parts: Parts, link: Link) -> AsyncIterator[Listening]:
-    """Listen on every subject of a responder; the queue group of the requests is joined last.
+    """Listen on every subject of a responder; the queue group of the requests is joined last, and only while it is fit.
 
     Raises:
         LinkError: NATS does not permit to listen for requests: it would look ready and hear nothing.
     """
     subjects = parts.micro.subjects
     answer_health = _answering(parts, link, lambda incoming: _health(parts, incoming))
-    async with _attend(parts, link) as attendance:
+    async with contextlib.AsyncExitStack() as stack:
+        attendance = await stack.enter_async_context(_attend(parts, link))
         memberships = []
         for verb in VERBS:
             answer = _answering(parts, link, _constant(parts.micro.answer, verb))
             memberships += [await link.subscribe(subject, answer) for subject in parts.micro.subjects_of(verb)]
-        memberships.append(await link.subscribe(subjects.health, answer_health, QUEUE_GROUP))
         memberships.append(await link.subscribe(subjects.health_of(parts.settings.name), answer_health))
 
         async def handle(incoming: Incoming) -> None:
@@ -52,12 +66,41 @@ async def listen(parts: Parts, link: Link) -> AsyncIterator[Listening]:
                 if caller is not None:
                     await parts.service.handle(incoming, caller)
 
-        memberships.append(await link.subscribe(subjects.execute, handle, QUEUE_GROUP))
-        await link.barrier()
-        for subject in (subjects.execute, subjects.instance_of(parts.instance.id)):
-            if link.is_refused(subject):
-                raise LinkError(f"NATS does not permit this responder to listen on {subject}")
-        yield Listening(memberships, attendance)
+        thief = None
+        if parts.settings.steal:
+            thief = await stack.enter_async_context(stealing(parts, link, attendance))
+        working = (Post(subjects.health, answer_health, QUEUE_GROUP), Post(subjects.execute, handle, QUEUE_GROUP))
+        limited = (Post(subjects.limited, _answering(parts, link, _constant(_limit, parts))),)
+        duty = _duty(parts, attendance, thief)
+        presence = Presence(link, parts.service.fitness, duty, working, limited)
+        try:
+            await presence.start()
+            await link.barrier()
+            for subject in (subjects.execute, subjects.instance_of(parts.instance.id)):
+                if link.is_refused(subject):
+                    raise LinkError(f"NATS does not permit this responder to listen on {subject}")
+            yield Listening(memberships, presence, attendance, thief)
+        finally:
+            await presence.stop()
+
+
+def _duty(parts: Parts, attendance: Attendance, thief: Thief | None) -> Duty:
+    """Give what is done about being fit or not."""
+
+    async def trial() -> tuple[str | None, float | None]:
+        return ending(await parts.health.prompt())
+
+    def let_go(reason: str) -> None:
+        if thief is not None:
+            thief.pause()
+        attendance.let_go(lambda: UnfitError(reason))
+        parts.service.slots.let_go(lambda: UnfitError(reason))
+
+    def resume() -> None:
+        if thief is not None:
+            thief.resume()
+
+    return Duty(lambda afresh: parts.looks.look(afresh=afresh), trial, let_go, resume)
 
 
 @contextlib.asynccontextmanager
@@ -96,11 +139,21 @@ def _answering(parts: Parts, link: Link, answer: Callable[[Incoming], Awaitable[
     return handle
 
 
-def _constant(answer: Callable[[str], bytes], verb: str) -> Callable[[Incoming], Awaitable[bytes]]:
+def _constant(answer: Callable[[T], bytes], about: T) -> Callable[[Incoming], Awaitable[bytes]]:
     async def give(_incoming: Incoming) -> bytes:
-        return answer(verb)
+        return answer(about)
 
     return give
+
+
+def _limit(parts: Parts) -> bytes:
+    """Say until when the credential is limited; a moment where that is over, and a trial under way."""
+    left_s = max(_LIMIT_LEFT_MIN_S, parts.service.fitness.limit_s(asyncio.get_running_loop().time()))
+    code, line = (
+        ErrorCode.RATE_LIMITED,
+        "this responder takes no work: the API limits its credential",
+    )
+    return parts.service.answers.refusal(None, code, line, retry_after_ms=round(left_s * 1000)).to_bytes()
 
 
 async def _health(parts: Parts, incoming: Incoming) -> bytes:

@@ -5,6 +5,7 @@ import asyncio
 from contract import ErrorCode, ExecuteReply, HealthReply, HealthRequest, RequestError, new_ulid, parse_health_request
 from responder.admission import Job
 from responder.cli_probe import CLIProbe
+from responder.fitness import CLI_PROBLEM
 from responder.service import Service
 
 _DEEP_PROMPT = 'Say "healthy" in one word'
@@ -42,7 +43,7 @@ class Health:
             problem: What is known to be wrong already.
         """
         cli_version = await self._probe.version()
-        problem = problem or (None if cli_version else "the CLI is missing or does not run")
+        problem = problem or (None if cli_version else CLI_PROBLEM) or self.service.fitness.reason
         deep = None
         if request.deep and problem is None:
             reply = await self._shared_prompt()
@@ -58,6 +59,7 @@ class Health:
             slots=service.slots.count,
             in_flight=service.slots.in_flight,
             backlog=service.slots.backlog,
+            expired=service.statistics.expired,
             uptime_s=round(service.statistics.uptime_s(), 3),
             deep=deep,
             reason=problem,
@@ -66,10 +68,11 @@ class Health:
     async def _shared_prompt(self) -> ExecuteReply:
         """Run a prompt, or wait for the one that runs; it is a task of its own, so no asker takes it from others."""
         if self._prompting is None or self._prompting.done():
-            self._prompting = asyncio.create_task(self._run_a_prompt())
+            self._prompting = asyncio.create_task(self.prompt())
         return await asyncio.shield(self._prompting)
 
-    async def _run_a_prompt(self) -> ExecuteReply:
+    async def prompt(self) -> ExecuteReply:
+        """Run a real one-word prompt."""
         job = Job(
             request_id=new_ulid(),
             prompt=_DEEP_PROMPT,

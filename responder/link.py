@@ -169,7 +169,13 @@ class Link:
         return self._client.is_connected and age_s >= _OTHERS_RECONNECT_S
 
     async def ask(self, subject: str, body: bytes, headers: Mapping[str, str], within_s: float) -> bytes:
-        """Send a request, and give the body of its one reply.
+        """Send a request, and give the body of its one reply; errors as for `ask_for`."""
+        return (await self.ask_for(subject, body, headers, within_s))[1]
+
+    async def ask_for(
+        self, subject: str, body: bytes, headers: Mapping[str, str], within_s: float
+    ) -> tuple[Mapping[str, str], bytes]:
+        """Send a request, and give the headers and the body of its one reply.
 
         Raises:
             NobodyThereError: Nobody listens there.
@@ -187,10 +193,14 @@ class Link:
             if self.is_refused(subject):
                 raise NotPermittedError(f"NATS does not permit this responder to publish on {subject}") from error
             raise LinkError(f"no answer on {subject}: {_one_line(error)}") from error
-        return bytes(reply.data)
+        return reply.headers or {}, bytes(reply.data)
 
     async def subscribe(self, subject: str, handler: Handler, queue_group: str = "") -> Membership:
-        """Listen on a subject, in a queue group if one is named, until left."""
+        """Listen on a subject, in a queue group if one is named, until left.
+
+        Raises:
+            LinkError: The connection is closed.
+        """
         loop = asyncio.get_running_loop()
 
         async def start_task(message: Msg) -> None:
@@ -199,7 +209,10 @@ class Link:
             self._tasks.add(task)
             task.add_done_callback(self._note_handled)
 
-        subscription = await self._client.subscribe(subject, queue=queue_group, cb=start_task)
+        try:
+            subscription = await self._client.subscribe(subject, queue=queue_group, cb=start_task)
+        except Error as error:
+            raise LinkError(f"cannot listen on {subject}: {_one_line(error)}") from error
         return Membership(subscription)
 
     async def barrier(self) -> None:
@@ -270,6 +283,11 @@ class Link:
             await subscription._pending_queue.join()  # noqa: SLF001 # nats-py has no public way to wait for it
             with contextlib.suppress(Error):
                 await subscription.unsubscribe()
+
+    async def quit(self, membership: Membership) -> None:
+        """Stop listening at once; what has arrived and is not handled yet is dropped."""
+        with contextlib.suppress(Error):
+            await membership.subscription.unsubscribe()
 
     async def wait_until_handled(self) -> None:
         """Wait until every message that has arrived is handled."""

@@ -5,10 +5,11 @@ at a time for each endpoint and sends unexpected exception text to callers.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from contract import QUEUE_GROUP, SERVICE_NAME, Subjects
+from responder.fitness import Fitness
 from responder.slots import Slots
 from responder.statistics import Statistics
 
@@ -26,6 +27,7 @@ class Micro:
         subjects: Where it listens.
         slots: Its permits to run.
         statistics: What it has done.
+        fitness: Whether it takes work.
     """
 
     responder: str
@@ -33,6 +35,7 @@ class Micro:
     subjects: Subjects
     slots: Slots
     statistics: Statistics
+    fitness: Fitness = field(default_factory=Fitness)
 
     def subjects_of(self, verb: str) -> tuple[str, ...]:
         """Give the subjects on which a verb is asked: of all services, of ours, of this instance."""
@@ -62,13 +65,19 @@ class Micro:
 
     def _stats(self) -> dict[str, Any]:
         done = self.statistics
+        state = {
+            "in_flight": self.slots.in_flight,
+            "backlog": self.slots.backlog,
+            "expired": done.expired,
+            "unfit": self.fitness.reason,
+        }
         numbers = {
             "num_requests": done.requests,
             "num_errors": done.errors,
             "last_error": done.last_error,
             "processing_time": done.processing_ns,
             "average_processing_time": done.processing_ns // done.requests if done.requests else 0,
-            "data": {"in_flight": self.slots.in_flight, "backlog": self.slots.backlog},
+            "data": state,
         }
         started = done.started.isoformat(timespec="milliseconds").replace("+00:00", "Z")
         return {"started": started, "endpoints": [{**self._endpoint(), **numbers}]}

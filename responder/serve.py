@@ -17,6 +17,7 @@ from responder.child import SETPRIV, Child, ChildStartError
 from responder.durable import Durable
 from responder.embedded import embedded_server
 from responder.endpoints import Listening, listen
+from responder.fitness import Pace
 from responder.link import Link
 from responder.processes import can_list_children
 from responder.settings import ResponderSettings
@@ -36,11 +37,19 @@ class ServeError(Exception):
     """The responder cannot run here; the message is one line that says why."""
 
 
-async def serve(settings: ResponderSettings, host: Mapping[str, str], *, tracing: bool) -> int:
+async def serve(
+    settings: ResponderSettings, host: Mapping[str, str], *, tracing: bool, pace: Pace | None = None
+) -> int:
     """Run a responder until it is told to stop.
 
     SIGTERM or SIGINT drains: it leaves the group, finishes what it has accepted, and ends with status 0; a second
     signal ends the runs at once.
+
+    Args:
+        settings: What it is started with.
+        host: This process's environment.
+        tracing: Whether the CLI exports its spans.
+        pace: How long it stays away when it is not fit for work; None for the usual.
 
     Returns:
         The exit status: 0 after a drain, 1 after a forced stop or when something it needs has ended.
@@ -50,7 +59,7 @@ async def serve(settings: ResponderSettings, host: Mapping[str, str], *, tracing
     """
     prepare_host()
     _require_cli(settings)
-    parts = assemble(settings, host, tracing=tracing)
+    parts = assemble(settings, host, tracing=tracing, pace=pace)
     signals = Signals()
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(signals.caught())
@@ -198,10 +207,15 @@ async def _drain(
 async def _leave_and_finish(link: Link, listening: Listening, durable: Durable | None) -> None:
     if durable is not None:
         await durable.stop()
-    await link.leave(listening.memberships[::-1])
+    if listening.thief is not None:
+        listening.thief.stop()
+    joined = await listening.presence.stop()
+    await link.leave([*joined[::-1], *listening.memberships[::-1]])
     # What has not been started moves to another responder; it could not come back here now.
     listening.attendance.drain()
     await link.wait_until_handled()
+    if listening.thief is not None:
+        await listening.thief.wait_until_done()
     if durable is not None:
         await durable.wait_until_done()
     await link.wait_until_sent()

@@ -4,18 +4,20 @@ import asyncio
 import contextlib
 import logging
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from contract import ErrorCode, ExecuteFailure, ExecuteReply, ExecuteRequest, RequestError, has_inbox_prefix
 from responder.admission import Admission, Job
 from responder.answers import Answers
 from responder.callers import ANYBODY, Caller, CallerGoneError, Incoming, UnclaimedError
 from responder.execution import Execution
+from responder.fitness import Fitness, UnfitError
 from responder.keyed import JoinedTooLongError, Keyed
 from responder.records import RecordsError, RevisionError
-from responder.slots import BacklogClosedError, BacklogFullError, Slots, WaitedTooLongError
+from responder.slots import BacklogClosedError, BacklogFullError, HandedOnError, Slots, WaitedTooLongError
 from responder.statistics import Statistics
-from responder.tracing import Tracing, set_error, set_reply
+from responder.tracing import Tracing, set_error, set_handed_on, set_reply
+from responder.work import Work
 
 _log = logging.getLogger(__name__)
 _RECORDS_UNAVAILABLE = "the record of the idempotency key cannot be read or written now"
@@ -23,6 +25,7 @@ _RECORDS_UNAVAILABLE = "the record of the idempotency key cannot be read or writ
 _REFUSALS: dict[type[Exception], ErrorCode] = {
     BacklogFullError: ErrorCode.OVERLOADED,
     BacklogClosedError: ErrorCode.STOPPING,
+    UnfitError: ErrorCode.UNFIT,
     WaitedTooLongError: ErrorCode.TIMEOUT,
     JoinedTooLongError: ErrorCode.TIMEOUT,
     UnclaimedError: ErrorCode.UNCLAIMED,
@@ -58,6 +61,7 @@ class Service:
         answers: Builds the replies.
         tracing: Starts the spans.
         statistics: Counts.
+        fitness: Says whether anything is run at all, and hears how each run ended.
     """
 
     inbox_prefix: str
@@ -68,6 +72,7 @@ class Service:
     answers: Answers
     tracing: Tracing
     statistics: Statistics
+    fitness: Fitness = field(default_factory=Fitness)
 
     async def handle(self, incoming: Incoming, caller: Caller) -> None:
         """Answer one request; whatever happens, there is exactly one reply, or a log line why there is none."""
@@ -83,6 +88,11 @@ class Service:
                 if caller.reply_max_bytes is not None:
                     reply = self.answers.fitting(reply, caller.reply_max_bytes)
                 body, headers = reply.to_bytes(), reply.headers()
+            except HandedOnError:
+                caller.note_handed_on()
+                set_handed_on(span)
+                self.statistics.handed_on += 1
+                return
             except Exception as error:  # noqa: BLE001 # the request boundary: a defect of ours answers this one request
                 _log_defect(error)
                 reply = self._defect(progress)
@@ -141,10 +151,23 @@ class Service:
     async def _run_in_slot(self, job: Job, caller: Caller, progress: Progress) -> ExecuteReply | None:
         now = asyncio.get_running_loop().time
         arrived_at = now()
+        self._require_fit(caller)
         with self.tracing.wait_for_slot(self.slots.backlog):
-            slot = await caller.wait(self.slots.take(job.deadline), job.deadline, is_free=self.slots.has_free)
+            slot = caller.take_reserved(job.deadline)
+            if slot is None:
+                # What joins another run by its key has to stay where it joins.
+                message = caller.message if job.idempotency_key is None else None
+                taking = self.slots.take(
+                    job.deadline,
+                    arrived_at=job.arrived_at,
+                    priority=job.priority,
+                    caller=caller.session,
+                    work=None if message is None else Work.of(message),
+                )
+                slot = await caller.wait(taking, job.deadline, is_free=self.slots.has_free)
         with slot:
             wait_s = now() - arrived_at
+            self._require_fit(caller)
             await caller.claim()
             return await self.keyed.run(job, lambda: self._start(job, caller, wait_s, progress))
 
@@ -160,7 +183,14 @@ class Service:
         progress.may_have_run = True
         outcome, seen = await self.execution.execute(job, caller.audience)
         private = (job.prompt, *job.arguments.private)
-        return self.answers.outcome(job.request_id, outcome, private, seen.duration_s, wait_s)
+        reply = self.answers.outcome(job.request_id, outcome, private, seen.duration_s, wait_s)
+        self.fitness.end(*ending(reply), asyncio.get_running_loop().time())
+        return reply
+
+    def _require_fit(self, caller: Caller) -> None:
+        """Start nothing while unfit, but for the prompts of our own by which that is found out."""
+        if caller is not ANYBODY and (reason := self.fitness.reason) is not None:
+            raise UnfitError(reason)
 
     async def _reply(self, incoming: Incoming, caller: Caller, progress: Progress) -> ExecuteReply:
         try:
@@ -190,6 +220,13 @@ class Service:
             progress.request_id, ErrorCode.INTERNAL, "a defect in the responder; see its log"
         )
         return refusal.model_copy(update={"executed": progress.may_have_run})
+
+
+def ending(reply: ExecuteReply) -> tuple[str | None, float | None]:
+    """Give how a run ended: its code, none for a success, and the seconds after which a limit ends, if it says so."""
+    if not isinstance(reply, ExecuteFailure):
+        return None, None
+    return reply.code, None if reply.retry_after_ms is None else reply.retry_after_ms / 1000
 
 
 def _log_reply(reply: ExecuteReply, seconds: float) -> None:

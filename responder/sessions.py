@@ -3,12 +3,14 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from contract import SETTLE_S, Frame, FrameKind, Pulse, Verdict, session_of, token_of
 from responder.attended import AttendedCaller, Instance
 from responder.callers import Outlet
 
+# A thief tells the requester at once; what it could not tell is lost then, and moves.
+_HANDED_ON_S = 2.5
 # While a session cannot be reached, until it is given up.
 _BEAT_AGAIN_S = 0.1
 # As long as the two seconds in which the runs of a killed requester have to be gone allow, with the interval of the
@@ -23,10 +25,18 @@ class Session:
     Attributes:
         pulse: Whether it is alive.
         callers: Its attempts, by the last token of their names.
+        handed_on: Its attempts that a peer has taken over, and until when, in loop time, they are still listed: the
+            requester may not have heard of it yet.
     """
 
     pulse: Pulse
-    callers: dict[str, AttendedCaller]
+    callers: dict[str, AttendedCaller] = field(default_factory=dict)
+    handed_on: dict[str, float] = field(default_factory=dict)
+
+    def listed(self, now: float) -> list[str]:
+        """Give the attempts that a beat names."""
+        self.handed_on = {token: until for token, until in self.handed_on.items() if until > now}
+        return [*self.callers, *self.handed_on]
 
 
 class Sessions:
@@ -62,15 +72,19 @@ class Sessions:
         """Attend to a caller's session."""
         name, now = session_of(caller.attempt), asyncio.get_running_loop().time()
         if name not in self._sessions:
-            self._sessions[name] = Session(Pulse(self._unattended_max_s, _GONE_AFTER_S, now, self._settles_at), {})
+            self._sessions[name] = Session(Pulse(self._unattended_max_s, _GONE_AFTER_S, now, self._settles_at))
         self._sessions[name].callers[token_of(caller.attempt)] = caller
+        self._sessions[name].handed_on.pop(token_of(caller.attempt), None)
         self.hear(name)
 
     def remove(self, caller: AttendedCaller) -> None:
         """Attend to a caller no more."""
         name = session_of(caller.attempt)
-        self._sessions[name].callers.pop(token_of(caller.attempt), None)
-        if not self._sessions[name].callers:
+        session, token = self._sessions[name], token_of(caller.attempt)
+        session.callers.pop(token, None)
+        if caller.is_handed_on:
+            session.handed_on[token] = asyncio.get_running_loop().time() + _HANDED_ON_S
+        elif not session.callers and not session.handed_on:
             del self._sessions[name]
 
     def hear(self, name: str) -> None:
@@ -110,13 +124,16 @@ class Sessions:
                 session = self._sessions.get(name)
                 if session is None:
                     continue
+                if not session.listed(loop.time()):
+                    del self._sessions[name]
+                    continue
                 session.pulse.look(loop.time(), 2 * self._instance.beat_s)
                 self._abandon_if_lost(session)
                 await self._send(name, session)
 
     async def _send(self, name: str, session: Session) -> None:
         instance = self._instance
-        listed = "\n".join(session.callers).encode()
+        listed = "\n".join(session.listed(asyncio.get_running_loop().time())).encode()
         frame = Frame(FrameKind.BEAT, instance=instance.id, beat=instance.beats, body=listed)
         await self._outlet.publish(f"{name}.{instance.id}", frame.payload, frame.headers(), self._reply_of(name))
 

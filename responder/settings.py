@@ -73,6 +73,13 @@ class ResponderSettings(BaseSettings):
     cli: Path | None = Field(None, description="the claude executable (default: claude on PATH)")
     slots: int = Field(5, ge=1, le=1000, description="how many CLIs run at a time")
     backlog_max: int = Field(100, ge=0, le=100_000, description="how many requests may wait for a slot")
+    batch_max_wait_s: float = Field(
+        30.0,
+        ge=0,
+        le=86_400,
+        allow_inf_nan=False,
+        description="seconds after which a waiting batch request counts as interactive",
+    )
     subject_prefix: str = Field(DEFAULT_SUBJECT_PREFIX, description="what the fleet's subjects begin with")
     inbox_prefix: str = Field(DEFAULT_INBOX_PREFIX, description="what a reply subject must begin with")
     prompt_max_bytes: int = Field(PROMPT_MAX_BYTES, ge=1, le=PROMPT_MAX_BYTES, description="the largest prompt")
@@ -88,6 +95,7 @@ class ResponderSettings(BaseSettings):
         120.0, ge=0, allow_inf_nan=False, description="how long accepted requests may go on after SIGTERM"
     )
     stop_step_s: float = Field(2.0, ge=0, le=60, description="seconds between SIGINT, SIGTERM and SIGKILL to a run")
+    steal: bool = Field(default=True, description="whether a free slot takes what waits at another responder")
     unattended_max_s: float = Field(
         30.0,
         ge=5,

@@ -1,13 +1,18 @@
-"""Slots and the bounded first-in-first-out backlog in front of them."""
+"""Slots, and the bounded backlog in front of them."""
 
 import asyncio
-import collections
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+
+from contract import Priority
+from responder.backlog import Backlog, Best, Waiting
+from responder.work import Work
 
 _RETRY_MIN_MS = 100
 _RETRY_MAX_MS = 30_000
 _SMOOTHING = 0.2
+_BATCH_MAX_WAIT_S = 30.0
 
 
 class BacklogFullError(Exception):
@@ -36,22 +41,51 @@ class WaitedTooLongError(Exception):
         super().__init__("the deadline passed before the request could start")
 
 
+class HandedOnError(Exception):
+    """Another responder has taken the request over."""
+
+
+@dataclass(eq=False)
+class Ticket:
+    """What a waiting request is told by.
+
+    Attributes:
+        turn: Done with None when it has a slot.
+        work: What is handed to a peer in its place; None for what has to stay.
+    """
+
+    turn: asyncio.Future[None]
+    work: Work | None = None
+
+
 class Slots:
-    """The permits to run one CLI each; requests that find none wait in order of arrival.
+    """The permits to run one CLI each; requests that find none wait, in the order of `backlog.py`.
 
     Args:
         count: How many runs there may be at a time.
         backlog_max: How many requests may wait.
+        batch_max_wait_s: Seconds after which a batch request counts as interactive.
+
+    Attributes:
+        look_elsewhere: Asked whenever a slot comes back; True keeps the slot taken until `pass_on` or `hold`.
+        hand_off: Asked for a request that finds no place; says whether a peer has it then.
     """
 
-    def __init__(self, count: int, backlog_max: int) -> None:
+    def __init__(self, count: int, backlog_max: int, batch_max_wait_s: float = _BATCH_MAX_WAIT_S) -> None:
         self.count = count
         self._free = count
+        self._kept = 0
         self._backlog_max = backlog_max
-        self._backlog: collections.deque[asyncio.Future[None]] = collections.deque()
+        self._backlog: Backlog[Ticket] = Backlog(batch_max_wait_s)
         self._hold_s = 1.0
         self._is_closed = False
         self._freed = asyncio.Event()
+        self._filled = asyncio.Event()
+        self._waits = asyncio.Event()
+        self._shown: set[Waiting[Ticket]] = set()
+        self._waited = 0
+        self.look_elsewhere: Callable[[], bool] = lambda: False
+        self.hand_off: Callable[[Waiting[Ticket]], Awaitable[bool]] = _keep
 
     def __repr__(self) -> str:
         return f"<Slots {self.in_flight}/{self.count} busy, {self.backlog} waiting>"
@@ -67,33 +101,71 @@ class Slots:
         return self._free > 0
 
     @property
-    def backlog(self) -> int:
-        """How many requests wait for a slot."""
-        return len(self._backlog)
+    def capacity(self) -> int:
+        """How many requests there may be, those that run and those that wait."""
+        return self.count + self._backlog_max
 
-    async def take(self, deadline: float) -> contextlib.AbstractContextManager[None]:
+    @property
+    def room(self) -> int:
+        """How many more requests can be taken in."""
+        return 0 if self._is_closed else self._free + max(0, self._backlog_max - self.backlog)
+
+    @property
+    def _has_place(self) -> bool:
+        # Whoever waits while a slot looks for older work elsewhere has as good as got it.
+        return self._free > 0 or self.backlog < self._backlog_max + self._kept
+
+    @property
+    def backlog(self) -> int:
+        """How many requests wait for a slot; those that a peer was shown are among them."""
+        return len(self._backlog) + len(self._shown)
+
+    async def take(
+        self,
+        deadline: float,
+        *,
+        arrived_at: float | None = None,
+        priority: Priority = Priority.INTERACTIVE,
+        caller: str = "",
+        work: Work | None = None,
+    ) -> contextlib.AbstractContextManager[None]:
         """Wait for a slot.
 
         Args:
             deadline: Loop time, in seconds, after which a slot is of no use any more.
+            arrived_at: Loop time, in seconds, since which the request waits; None for now.
+            priority: Its class.
+            caller: Whose it is; callers share the slots.
+            work: What a peer may be handed in its place; None for what has to stay.
 
         Returns:
             The slot: a context at whose end it is given back.
 
         Raises:
-            BacklogFullError: At once, when nobody more may wait.
+            BacklogFullError: Nobody more may wait, here or at a peer.
             BacklogClosedError: The responder stops.
             WaitedTooLongError: The deadline passed first.
+            HandedOnError: A peer has taken it over.
         """
-        await self._wait_for_turn(deadline)
-        return self._held()
+        ticket = Ticket(asyncio.get_running_loop().create_future(), work)
+        now = asyncio.get_running_loop().time()
+        waiting = Waiting(now if arrived_at is None else arrived_at, priority, caller, deadline, ticket)
+        await self._wait_for_turn(waiting, now)
+        return self._held(caller)
 
     def take_free(self) -> contextlib.AbstractContextManager[None] | None:
         """Take a slot that nobody waits for; None when there is none."""
         if self._is_closed or not self._free:
             return None
-        self._free -= 1
-        return self._held()
+        self._use_free()
+        self._backlog.start("")
+        return self._held("")
+
+    async def wait_until_full(self) -> None:
+        """Wait until every slot is taken by a request; one that is only kept for one from elsewhere is not."""
+        while self._free or self._kept:
+            self._filled.clear()
+            await self._filled.wait()
 
     async def wait_until_free(self) -> None:
         """Wait until there is a slot that nobody waits for."""
@@ -102,61 +174,169 @@ class Slots:
             await self._freed.wait()
 
     @contextlib.contextmanager
-    def _held(self) -> Iterator[None]:
+    def _held(self, caller: str) -> Iterator[None]:
         now = asyncio.get_running_loop().time
         taken_at = now()
         try:
             yield
         finally:
             self._hold_s += _SMOOTHING * (now() - taken_at - self._hold_s)
-            self._give_back()
+            self._give_back(caller)
 
     def close(self) -> None:
         """Give up on all that waits and on all that comes; each raises `BacklogClosedError`."""
         self._is_closed = True
-        while self._backlog:
-            waiter = self._backlog.popleft()
-            if not waiter.done():
-                waiter.set_exception(BacklogClosedError())
+        self.let_go(BacklogClosedError)
 
-    async def _wait_for_turn(self, deadline: float) -> None:
-        loop = asyncio.get_running_loop()
+    def let_go(self, error: Callable[[], Exception]) -> None:
+        """Give up on all that waits now; each raises an error of its own."""
+        for waiting in self._backlog.clear():
+            if not waiting.ticket.turn.done():
+                waiting.ticket.turn.set_exception(error())
+
+    async def _wait_for_turn(self, waiting: Waiting[Ticket], now: float) -> None:
+        if now >= waiting.deadline:
+            raise WaitedTooLongError
+        if not self._has_place and not self._is_closed and await self.hand_off(waiting):
+            raise HandedOnError
         if self._is_closed:
             raise BacklogClosedError
-        if loop.time() >= deadline:
-            raise WaitedTooLongError
         if self._free:
-            self._free -= 1
+            self._use_free()
+            self._backlog.start(waiting.caller)
             return
-        if len(self._backlog) >= self._backlog_max:
+        if not self._has_place:
             raise BacklogFullError(self._retry_after_ms())
-        waiter = loop.create_future()
-        self._backlog.append(waiter)
-        timer = loop.call_at(deadline, _expire, waiter)
+        self._add(waiting)
+        waiter = waiting.ticket.turn
+        timer = asyncio.get_running_loop().call_at(waiting.deadline, _expire, waiter)
         try:
             await waiter
         except asyncio.CancelledError:
             if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
-                self._give_back()  # the slot came together with the cancellation
+                self._give_back(waiting.caller)  # the slot came together with the cancellation
             raise
         finally:
             timer.cancel()
-            with contextlib.suppress(ValueError):
-                self._backlog.remove(waiter)
+            self._backlog.remove(waiting)
+            self._shown.discard(waiting)
 
-    def _give_back(self) -> None:
-        """Pass the slot to the one that has waited longest; it never becomes free in between."""
-        while self._backlog:
-            waiter = self._backlog.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
+    def _add(self, waiting: Waiting[Ticket]) -> None:
+        self._backlog.add(waiting)
+        self._waited += 1
+        self._waits.set()
+
+    def _give_back(self, caller: str) -> None:
+        self._backlog.end(caller)
+        if self.look_elsewhere():
+            self._kept += 1
+        else:
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        """Pass a slot to the request that is next; it never becomes free in between.
+
+        What the backlog lets go because its deadline has passed hears so of its timer, which is due.
+        """
+        now = asyncio.get_running_loop().time()
+        while (waiting := self._backlog.pop(now)) is not None:
+            if not waiting.ticket.turn.done():
+                self._backlog.start(waiting.caller)
+                waiting.ticket.turn.set_result(None)
                 return
         self._free += 1
         self._freed.set()
 
+    # For work stealing.
+
+    def best(self) -> Best | None:
+        """Say which of those that wait is next."""
+        return self._backlog.best(asyncio.get_running_loop().time())
+
+    @property
+    def waited(self) -> int:
+        """How many times a request has had to wait here since the start."""
+        return self._waited
+
+    async def wait_until_waited(self, seen: int) -> None:
+        """Wait until more requests have had to wait here than were seen."""
+        while self._waited <= seen:
+            self._waits.clear()
+            await self._waits.wait()
+
+    def hand_on(self, before: Best | None, fits: Callable[[Work], bool]) -> Waiting[Ticket] | None:
+        """Take out the next request that may leave, for a peer, if it comes before what the peer has itself.
+
+        It waits on, but gets no slot: that must be followed by `hand_over` or `take_back`.
+        """
+
+        def may_leave(waiting: Waiting[Ticket]) -> bool:
+            work = waiting.ticket.work
+            return work is not None and not waiting.ticket.turn.done() and fits(work)
+
+        waiting = self._backlog.pop_for(before, may_leave, asyncio.get_running_loop().time())
+        if waiting is not None:
+            self._shown.add(waiting)
+        return waiting
+
+    def hand_over(self, waiting: Waiting[Ticket]) -> bool:
+        """Tell whoever waits that a peer has its request; says whether it still waited."""
+        self._shown.discard(waiting)
+        if waiting.ticket.turn.done():
+            return False
+        waiting.ticket.turn.set_exception(HandedOnError())
+        return True
+
+    def take_back(self, waiting: Waiting[Ticket]) -> None:
+        """Have a request that was taken out get a slot here again, if it still waits."""
+        self._shown.discard(waiting)
+        if waiting.ticket.turn.done():
+            return
+        if self._is_closed:
+            waiting.ticket.turn.set_exception(BacklogClosedError())
+        elif self._free:
+            self._use_free()
+            self._backlog.start(waiting.caller)
+            waiting.ticket.turn.set_result(None)
+        else:
+            self._add(waiting)
+
+    def reserve(self) -> bool:
+        """Keep a slot that nobody waits for until `pass_on` or `hold`; says whether there is one."""
+        if self._is_closed or not self._free:
+            return False
+        self._kept += 1
+        self._use_free()
+        return True
+
+    def pass_on(self) -> None:
+        """Pass a slot that was kept to the request that is next here."""
+        self._kept -= 1
+        self._pass_on()
+        self._note_filled()
+
+    def hold(self, caller: str) -> contextlib.AbstractContextManager[None]:
+        """Give a slot that was kept to a request from elsewhere; it has to be entered."""
+        self._kept -= 1
+        self._note_filled()
+        self._backlog.start(caller)
+        return self._held(caller)
+
+    def _use_free(self) -> None:
+        self._free -= 1
+        self._note_filled()
+
+    def _note_filled(self) -> None:
+        if not self._free and not self._kept:
+            self._filled.set()
+
     def _retry_after_ms(self) -> int:
         expected_s = self._hold_s * (1 + len(self._backlog) / self.count)
         return round(min(max(1000 * expected_s, _RETRY_MIN_MS), _RETRY_MAX_MS))
+
+
+async def _keep(_waiting: Waiting[Ticket]) -> bool:
+    return False
 
 
 def _expire(waiter: asyncio.Future[None]) -> None:

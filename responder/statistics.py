@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from contract import ExecuteFailure, ExecuteReply
+from contract import ErrorCode, ExecuteFailure, ExecuteReply
 
 
 @dataclass
@@ -14,6 +14,9 @@ class Statistics:
         started: When it was started.
         requests: How many requests it has answered.
         errors: How many of them with a failure.
+        expired: How many of these because the deadline had passed before anything was started.
+        handed_on: How many requests a peer with a free slot has taken over.
+        stolen: How many it has taken over itself.
         processing_ns: Time from arrival to reply, of all of them together, in nanoseconds.
         last_error: Code of the last failure.
     """
@@ -21,6 +24,9 @@ class Statistics:
     started: datetime
     requests: int = 0
     errors: int = 0
+    expired: int = 0
+    handed_on: int = 0
+    stolen: int = 0
     processing_ns: int = 0
     last_error: str = ""
 
@@ -30,6 +36,7 @@ class Statistics:
         self.processing_ns += round(seconds * 1e9)
         if isinstance(reply, ExecuteFailure):
             self.errors += 1
+            self.expired += reply.code == ErrorCode.TIMEOUT and not reply.executed
             self.last_error = reply.code
 
     def uptime_s(self) -> float:

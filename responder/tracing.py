@@ -147,6 +147,11 @@ def set_reply(span: Span, reply: ExecuteReply) -> None:
         set_error(span, reply.code)
 
 
+def set_handed_on(span: Span) -> None:
+    """Mark a span of a request that another responder has taken over."""
+    span.set_attribute("claude_cli.handed_on", value=True)
+
+
 def set_error(span: Span, code: str) -> None:
     """Mark a span as failed, by a code and nothing else."""
     span.set_attribute("error.type", str(code))

@@ -24,9 +24,12 @@ PURE = (
     "requester/exchange.py",
     "requester/retry.py",
     "requester/exit_codes.py",
+    "requester/limits.py",
     "responder/arguments.py",
     "responder/attempt.py",
+    "responder/backlog.py",
     "responder/document.py",
+    "responder/fitness.py",
     "responder/outcome.py",
     "responder/redaction.py",
 )

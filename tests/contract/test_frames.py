@@ -6,7 +6,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contract import Frame, FrameError, FrameKind, Part, Whole, is_no_responders, new_ulid, read_frame, read_part
+from contract import (
+    Frame,
+    FrameError,
+    FrameKind,
+    Part,
+    Priority,
+    Whole,
+    is_no_responders,
+    new_ulid,
+    read_frame,
+    read_part,
+)
 from contract.frames import part_headers, session_of, token_of
 
 ATTEMPT = "_INBOX.4f.77aa"
@@ -26,6 +37,9 @@ FRAMES = [
     Frame(FrameKind.ACK, attempt=ATTEMPT),
     Frame(FrameKind.CANCEL, attempt=ATTEMPT),
     Frame(FrameKind.PROBE),
+    Frame(FrameKind.STEAL, instance=INSTANCE, age_ms=86_400_000, priority=Priority.BATCH),
+    Frame(FrameKind.WORK, attempt=ATTEMPT, instance=INSTANCE, age_ms=0, lease=7, body=b"{}"),
+    Frame(FrameKind.NONE, instance=INSTANCE),
 ]
 IN_PARTS = [
     Frame(FrameKind.RESULT, instance=INSTANCE, part=Part(3, WHOLE, b"abc")),
@@ -70,6 +84,12 @@ def test_the_headers_are_those_of_the_protocol() -> None:
     assert IN_PARTS[0].headers() == {"Claude-Frame": "result", "Claude-Instance": INSTANCE, **PART_HEADERS}
     assert FRAMES[6].headers() == {"Claude-Frame": "go", "Claude-Attempt": ATTEMPT}
     assert FRAMES[9].headers() == {"Claude-Frame": "probe"}
+    assert FRAMES[10].headers() == {
+        "Claude-Frame": "steal",
+        "Claude-Instance": INSTANCE,
+        "Claude-Age-Ms": "86400000",
+        "Claude-Priority": "batch",
+    }
 
 
 def test_an_announcement_is_part_nought() -> None:
@@ -92,7 +112,11 @@ def test_what_is_no_frame(headers: dict[str, str]) -> None:
         {"Claude-Frame": ""},
         {"Claude-Frame": "GO"},
         {"Claude-Frame": "go "},
-        {"Claude-Frame": "steal"},
+        {"Claude-Frame": "stop"},
+        {"Claude-Age-Ms": "-1"},
+        {"Claude-Age-Ms": "1.5"},
+        {"Claude-Priority": ""},
+        {"Claude-Priority": "INTERACTIVE"},
         {"Claude-Attempt": ""},
         {"Claude-Attempt": "_INBOX.>"},
         {"Claude-Attempt": "_INBOX.*"},

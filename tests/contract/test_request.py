@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from contract import DEFAULT_TIMEOUT_MS, ErrorCode, ExecuteRequest, RequestError, RequestLimits, parse_request
+from contract import DEFAULT_TIMEOUT_MS, ErrorCode, ExecuteRequest, Priority, RequestError, RequestLimits, parse_request
 
 LIMITS = RequestLimits()
 CANARY = "canary-5f1c9"
@@ -76,6 +76,29 @@ def test_ids_that_are_refused(name: Any) -> None:
 def test_idempotency_keys(key: str) -> None:
     """A key is letters, digits and a few marks, up to 128 of them."""
     assert parse({"prompt": "p", "idempotency_key": key}).idempotency_key == key
+
+
+@pytest.mark.parametrize("priority", list(Priority))
+def test_priorities(priority: Priority) -> None:
+    """A request is of the class it names, and interactive where it names none."""
+    request = parse({"prompt": "p", "priority": str(priority)})
+    assert request.priority is priority
+    assert parse_request(request.to_bytes(), LIMITS) == request
+    assert parse({"prompt": "p"}).priority is Priority.INTERACTIVE
+
+
+@pytest.mark.parametrize("priority", ["", "Batch", CANARY, 1, None, ["batch"]])
+def test_priorities_that_are_refused(priority: Any) -> None:
+    """A class that there is not is refused in one line that names those there are and not the value."""
+    error = refusal_of(json.dumps({"prompt": "p", "priority": priority}).encode())
+    assert error.code is ErrorCode.INVALID_REQUEST
+    assert str(error) == "request refused: priority: Input should be 'interactive' or 'batch'"
+
+
+def test_the_usual_class_does_not_travel() -> None:
+    """Only a batch request says what it is: a responder that does not know the key would refuse it."""
+    assert b"priority" not in ExecuteRequest(prompt="p").to_bytes()
+    assert json.loads(ExecuteRequest(prompt="p", priority=Priority.BATCH).to_bytes())["priority"] == "batch"
 
 
 @pytest.mark.parametrize("key", ["", "x" * 129, "a b", "a\n", "a/b", ">", 7])
@@ -203,7 +226,7 @@ def test_many_unknown_keys_are_counted() -> None:
     document = {"prompt": "p", **{f"{CANARY}{n}": CANARY for n in range(16)}}
     error = refusal_of(json.dumps(document).encode())
     assert error.code is ErrorCode.INVALID_REQUEST
-    known = "prompt, id, args, cwd, timeout_ms, idempotency_key"
+    known = "prompt, id, args, cwd, timeout_ms, idempotency_key, priority"
     assert str(error) == f"request refused: the request has 17 keys (known: {known})"
     with pytest.raises(ValidationError) as caught:
         ExecuteRequest.model_validate_json(json.dumps(document))

@@ -8,7 +8,11 @@ from contract import Subjects, has_inbox_prefix, is_plain_subject
 def test_the_subjects_of_a_fleet() -> None:
     """The documented subjects are built from the default prefix."""
     subjects = Subjects()
-    assert (subjects.execute, subjects.health) == ("claude.cli.execute", "claude.cli.health")
+    assert (subjects.execute, subjects.health, subjects.limited) == (
+        "claude.cli.execute",
+        "claude.cli.health",
+        "claude.cli.limited",
+    )
     assert subjects.health_of("host-7") == "claude.cli.health.host-7"
 
 

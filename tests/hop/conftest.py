@@ -66,9 +66,12 @@ class Fleet:
         Args:
             name: Its id.
             options: More of its command line.
-            more: More of its environment; `cli` names another executable than the real CLI.
+            more: More of its environment; `cli` names another executable than the real CLI, and `module` another
+                program than `claude-responder`.
         """
-        responder = await self.stack.enter_async_context(responder_process(name, self.environment(**more), *options))
+        module = more.pop("module", "responder")
+        process = responder_process(name, self.environment(**more), *options, module=module)
+        responder = await self.stack.enter_async_context(process)
         self.responders.append(responder)
         return responder
 

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 from nats.errors import Error
 
-from requester import Requester, RequesterSettings
+from requester import RateLimitedError, Requester, RequesterSettings
 from responder.callers import Incoming
 from responder.link import Link, LinkError, ask, ping
 from responder.processes import descendants_of
 from responder.stub_api import StubAPI
 from tests.hop.conftest import SUBJECT, Fleet, RawCaller
+from tests.responder.printed import api_error, as_json
 from tests.support.conditions import wait_until
 from tests.support.fake_cli import fake_cli
 from tests.support.nats_server import nats_server, with_jetstream
@@ -89,7 +90,10 @@ async def test_the_documented_permissions_are_enough(tmp_path: Path, api: StubAP
     async with nats_server(tmp_path, config) as url, AsyncExitStack() as stack:
         fleet = Fleet(url.replace("//", "//responder:change-me-1@"), api, tmp_path, stack)
         prefix = {"CLAUDE_RESPONDER_INBOX_PREFIX": "_INBOX_claude"}
-        responder = await fleet.start("r1", cli=str(fake_cli(tmp_path, "cat >/dev/null; answer ok")), **prefix)
+        limit = tmp_path / "limit"
+        limited = as_json(api_error(429, "limited")).decode().strip()
+        cli = fake_cli(tmp_path, f"cat >/dev/null; [ -e {limit} ] && {{ echo '{limited}'; exit 1; }}; answer ok")
+        responder = await fleet.start("r1", cli=str(cli), **prefix)
         settings = RequesterSettings(
             nats_url=url.replace("//", "//requester:change-me-2@"), inbox_prefix="_INBOX_claude.worker"
         )
@@ -101,6 +105,11 @@ async def test_the_documented_permissions_are_enough(tmp_path: Path, api: StubAP
             ticket = await requester.submit("hi")
             assert (await requester.result(ticket, timeout=20)).text == "ok"
             assert [listed.state for listed in await requester.tickets()] == ["done"]
+            limit.touch()
+            for executed in (True, False):
+                with pytest.raises(RateLimitedError) as caught:
+                    await requester.execute("hi", timeout=3)
+                assert caught.value.executed is executed
         as_responder = [url.replace("//", "//responder:change-me-1@")]
         assert b'"r1"' in await ask(as_responder, "claude.cli.health.r1", b"", 20, inbox_prefix="_INBOX_claude")
         with pytest.raises(LinkError, match="permissions violation for publish"):

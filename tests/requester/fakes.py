@@ -41,7 +41,7 @@ def failure(request_id: str | None, code: str, **more: Any) -> ExecuteFailure:
     facts = {"retryable": False, "executed": True}
     if code in set(ErrorCode):
         known = CODE_FACTS[ErrorCode(code)]
-        facts = {"retryable": known.retryable, "executed": bool(known.executed)}
+        facts = {"retryable": known.retryable, "executed": bool(known.executed) or code == ErrorCode.RATE_LIMITED}
     return ExecuteFailure.model_validate(
         {"id": request_id, "code": code, "error": f"what {code} says", "responder": "r1", **facts, **more}
     )

@@ -12,12 +12,14 @@ from contract import ErrorCode, Failover
 from requester import (
     ApiError,
     ArgumentRefusedError,
+    CLINotFoundError,
     NoRespondersError,
     NotConnectedError,
     OverloadedError,
     ProtocolError,
     RequesterError,
     ResponderLostError,
+    UnfitError,
 )
 from requester.attempts import Attempts, Patience, Wanted
 from requester.metrics import Metrics
@@ -96,6 +98,24 @@ async def test_the_last_refusal_is_raised() -> None:
         await run(way, timeout_s=8)
     assert (caught.value.request_id, caught.value.responder) == ("job-7", "r1")
     assert caught.value.retry_after_s == 9
+
+
+async def test_a_responder_without_a_cli_is_passed_over() -> None:
+    """The request moves to another responder."""
+    way = FakeWay([refuse("cli_not_found", responder="r1"), refuse("cli_start_failed", responder="r2"), answer_well])
+    assert (await run(way))[1] == 3
+
+
+@pytest.mark.parametrize(
+    "then", [(NoRespondersError("nobody"),), (UnfitError("left"), NoRespondersError("nobody")), (None,)]
+)
+async def test_the_only_responder_has_no_cli(then: tuple[RequesterError | None, ...]) -> None:
+    """Where there is nobody else, or who has no CLI is still there, the error is at once that there is no CLI."""
+    without = refuse("cli_not_found")
+    way = FakeWay([without, *(error or without for error in then)])
+    with pytest.raises(CLINotFoundError, match=r"^what cli_not_found says$"):
+        await run(way)
+    assert len(way.sent) == 1 + len(then)
 
 
 async def test_what_ran_is_raised_at_once() -> None:

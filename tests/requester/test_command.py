@@ -60,13 +60,23 @@ async def test_options_travel(command: Any, responder: FakeResponder) -> None:
     """Arguments with a dash, the directory and the timeout reach the responder."""
     result = await command(
         "2+2?", "--arg=--output-format", "--arg=json", "--arg", "-p", "--cwd", "repo", "--timeout", "7.5",
-        "--idempotency-key", "job:1",
+        "--idempotency-key", "job:1", "--priority", "batch",
     )  # fmt: skip
     assert result.exit_code == 0, result.stderr
     request = responder.requests[0]
     assert (request["args"], request["cwd"]) == (["--output-format", "json", "-p"], "repo")
-    assert request["idempotency_key"] == "job:1"
+    assert (request["idempotency_key"], request["priority"]) == ("job:1", "batch")
     assert 6_500 < request["timeout_ms"] <= 7_500
+
+
+async def test_a_class_that_there_is_not(command: Any, responder: FakeResponder) -> None:
+    """A class that there is not is refused in one line, and nothing is asked."""
+    result = await command("2+2?", "--priority", "urgent")
+    assert (result.exit_code, result.stdout) == (exit_codes.exit_code(ERRORS[ErrorCode.INVALID_REQUEST]("")), "")
+    assert result.stderr == (
+        "claude-requester: request refused: priority: Input should be 'interactive' or 'batch' [invalid_request]\n"
+    )
+    assert responder.requests == []
 
 
 async def test_the_raw_document(command: Any, responder: FakeResponder) -> None:

@@ -32,6 +32,14 @@ async def test_one_requester_for_the_loop(
     assert len(responder.seen) == 6
 
 
+async def test_the_class_travels(nats_url: str, responder: FakeResponder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request that is asked for as batch says so on the wire."""
+    monkeypatch.setenv("NATS_URL", nats_url)
+    await execute("2+2?", timeout=10, priority="batch")
+    assert responder.requests[0]["priority"] == "batch"
+    await close_default()
+
+
 async def test_a_bad_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """A setting that cannot be used is told at the first call, and the next call looks again."""
     monkeypatch.setenv("CLAUDE_REQUESTER_TIMEOUT", "3")

@@ -33,6 +33,8 @@ def test_a_request_has_an_id() -> None:
         ("id", {"request_id": f"{CANARY} x"}),
         ("id", {"request_id": ""}),
         ("cwd", {"cwd": 3}),
+        ("priority", {"priority": CANARY}),
+        ("priority", {"priority": None}),
     ],
 )
 def test_what_cannot_be_asked(name: str, given: dict[str, Any]) -> None:
@@ -42,6 +44,12 @@ def test_what_cannot_be_asked(name: str, given: dict[str, Any]) -> None:
     assert name in str(caught.value)
     assert "\n" not in str(caught.value)
     assert CANARY not in str(caught.value)
+
+
+def test_the_class_of_a_request() -> None:
+    """A request is interactive unless the caller says otherwise."""
+    assert build().priority == "interactive"
+    assert build(priority="batch").priority == "batch"
 
 
 @pytest.mark.parametrize("timeout", [0, -1, 0.0009, math.nan, math.inf, 86_401, "60", None])

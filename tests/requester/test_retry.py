@@ -4,16 +4,20 @@ import pytest
 
 from requester import (
     ApiOverloadedError,
+    CLIKilledError,
+    CLINotFoundError,
     CLIStartError,
     ExecuteTimeoutError,
     NoRespondersError,
     NotConnectedError,
     NotPermittedError,
     OverloadedError,
+    RateLimitedError,
     RequesterError,
     ResponderLostError,
     ResponderStoppedError,
     StoppingError,
+    UnfitError,
 )
 from requester.retry import Backoff, decide, is_tried_again
 
@@ -34,11 +38,31 @@ def test_what_nobody_took_is_tried_again(kind: type[RequesterError]) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", [ApiOverloadedError, ResponderStoppedError, ExecuteTimeoutError, NotPermittedError, CLIStartError]
+    "kind", [ApiOverloadedError, ResponderStoppedError, ExecuteTimeoutError, NotPermittedError, CLIKilledError]
 )
 def test_what_a_responder_took_is_not_run_twice(kind: type[RequesterError]) -> None:
     """An error of another family is the caller's to judge, however retryable it is."""
     assert pause(kind("m", retryable=True)) is None
+
+
+@pytest.mark.parametrize("kind", [CLINotFoundError, CLIStartError])
+def test_a_cli_that_was_not_started_is_tried_elsewhere(kind: type[RequesterError]) -> None:
+    """A responder without a CLI ran nothing: another one may have one."""
+    assert pause(kind("m")) == 0.05
+    assert pause(kind("m", executed=True)) is None
+
+
+def test_a_limit_that_nobody_has_hit_is_waited_for() -> None:
+    """Where all wait for the end of a limit the request does, too, if there is time; the run that hit it does not."""
+    limited = RateLimitedError("m", executed=False, retry_after_s=30.0)
+    assert pause(limited, random=0.0) == 30.0
+    assert pause(limited, remaining_s=29.0) is None
+    assert pause(RateLimitedError("m", executed=True, retry_after_s=1.0)) is None
+
+
+def test_what_an_unfit_responder_lets_go_moves_at_once() -> None:
+    """It has left the queue group before, so another takes it."""
+    assert pause(UnfitError("m"), attempt=5, random=0.9) == 0.0
 
 
 def test_pauses_grow_to_the_maximum() -> None:

@@ -52,6 +52,13 @@ async def test_where_a_loop_runs_already(nats_url: str, responder: FakeResponder
     assert len(responder.seen) == 1
 
 
+async def test_the_class_travels(nats_url: str, responder: FakeResponder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request that is asked for as batch says so on the wire."""
+    monkeypatch.setenv("NATS_URL", nats_url)
+    await asyncio.to_thread(execute_sync, "2+2?", timeout=10, priority="batch")
+    assert responder.requests[0]["priority"] == "batch"
+
+
 async def test_an_error(unused_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Errors are those of execute()."""
     monkeypatch.setenv("NATS_URL", unused_url)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from contract import ErrorCode, ExecuteRequest, RequestError, RequestLimits
+from contract import ErrorCode, ExecuteRequest, Priority, RequestError, RequestLimits
 from responder.admission import Admission
 from responder.arguments import ArgumentPolicy
 from responder.working_directory import WorkingDirectories
@@ -27,6 +27,13 @@ def test_a_request_becomes_a_job(admission: Admission) -> None:
     job = admission.admit(request, NOW)
     assert (job.request_id, job.prompt, job.cwd, job.deadline) == ("job-1", "hello", "repo", 1001.5)
     assert job.arguments == admission.policy.arguments(("--model", "sonnet"))
+
+
+@pytest.mark.parametrize("priority", list(Priority))
+def test_a_job_has_its_place(admission: Admission, priority: Priority) -> None:
+    """A job has the class it was asked for in, and the time at which it came."""
+    job = admission.admit(ExecuteRequest(prompt="p", priority=priority), NOW)
+    assert (job.priority, job.arrived_at) == (priority, NOW)
 
 
 def test_a_job_without_an_id_gets_one(admission: Admission) -> None:

@@ -292,3 +292,55 @@ async def test_its_repr_says_how_many(tmp_path: Path) -> None:
     assert repr(stage.attendance) == "<Attendance of 1 attempts>"
     assert repr(stage.sessions) == "<Sessions 1>"
     await let_go(stage)
+
+
+async def hand_on(stage: Stage) -> None:
+    """Have a peer take what is next here."""
+    waiting = stage.service.slots.hand_on(None, lambda _work: True)
+    assert waiting is not None
+    assert stage.service.slots.hand_over(waiting)
+    await settle()
+
+
+@virtual_time
+async def test_what_a_peer_has_taken_may_come_back(tmp_path: Path) -> None:
+    """An attempt that was handed on is taken again when it comes again, and runs on its go as any other."""
+    stage = Stage.make(tmp_path)
+    await ready(stage)
+    stage.ask("t2")
+    await settle()
+    await hand_on(stage)
+    assert (len(stage.attendance), stage.kinds("t2"), stage.service.statistics.handed_on) == (1, ["accepted"], 1)
+    stage.say(FrameKind.CANCEL)
+    stage.say(FrameKind.GO, "t2")
+    await settle()
+    stage.ask("t2")
+    await settle()
+    assert (stage.kinds("t2"), stage.run.started) == (["accepted", "ready"], [])
+    stage.say(FrameKind.GO, "t2")
+    await settle()
+    assert stage.run.started == ["t2"]
+    await let_go(stage)
+
+
+@virtual_time
+async def test_let_go_and_handed_on_in_one_moment(tmp_path: Path) -> None:
+    """It is the peer's: nothing is said of it here, and no slot is lost."""
+    stage = Stage.make(tmp_path)
+    await ready(stage)
+    stage.ask("t2")
+    await settle()
+    waiting = stage.service.slots.hand_on(None, lambda _work: True)
+    assert waiting is not None
+    stage.attendance.drain()
+    assert stage.service.slots.hand_over(waiting)
+    await settle()
+    for name in ("t1", "t2"):
+        stage.say(FrameKind.ACK, name)
+    await settle()
+    assert stage.run.started == []
+    assert stage.kinds("t2") == ["accepted"]
+    beating = stage.beat()
+    await advance(4)
+    beating.cancel()
+    await let_go(stage)

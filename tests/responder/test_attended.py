@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from contract import GO_WINDOW_S, ExecuteFailure, ExecuteReply, ExecuteSuccess, FrameKind, Part, Whole, split
+from responder.fitness import UnfitError
 from responder.slots import Slots
 from tests.responder.parts import Outlet
 from tests.responder.stage import INSTANCE, SESSION, Stage, announcement, answer_of
@@ -202,6 +203,7 @@ EVENTS: dict[str, Callable[[Stage], None]] = {
     "cancel": lambda stage: stage.say(FrameKind.CANCEL),
     "gone": _gone,
     "drain": lambda stage: stage.attendance.drain(),
+    "unfit": lambda stage: stage.attendance.let_go(lambda: UnfitError("x")),
     "ack": lambda stage: stage.say(FrameKind.ACK),
 }
 CELLS = [
@@ -209,21 +211,25 @@ CELLS = [
     Cell(receiving, "cancel", NOTHING),
     Cell(receiving, "gone", ("unclaimed", False)),
     Cell(receiving, "drain", ("stopping", False)),
+    Cell(receiving, "unfit", ("unfit", False)),
     Cell(receiving, "ack", GOES_ON),
     Cell(waiting, "go", GOES_ON),
     Cell(waiting, "cancel", NOTHING),
     Cell(waiting, "gone", ("unclaimed", False)),
     Cell(waiting, "drain", ("stopping", False)),
+    Cell(waiting, "unfit", ("unfit", False)),
     Cell(waiting, "ack", GOES_ON),
     Cell(ready, "late go", GOES_ON),
     Cell(ready, "cancel", NOTHING),
     Cell(ready, "gone", ("unclaimed", False)),
     Cell(ready, "drain", ("stopping", False)),
+    Cell(ready, "unfit", ("unfit", False)),
     Cell(ready, "ack", GOES_ON),
     Cell(started, "go", GOES_ON, 1),
     Cell(started, "cancel", NOTHING, 1),
     Cell(started, "gone", ("cancelled", True), 1),
     Cell(started, "drain", GOES_ON, 1),
+    Cell(started, "unfit", GOES_ON, 1),
     Cell(started, "ack", GOES_ON, 1),
 ]
 
@@ -257,7 +263,8 @@ async def test_every_cell(tmp_path: Path, cell: Cell) -> None:
 
 
 @pytest.mark.parametrize(
-    ("event", "is_forgotten"), [("go", False), ("cancel", True), ("drain", False), ("ack", True), ("gone", False)]
+    ("event", "is_forgotten"),
+    [("go", False), ("cancel", True), ("drain", False), ("unfit", False), ("ack", True), ("gone", False)],
 )
 @virtual_time
 async def test_a_result_that_is_not_acknowledged(tmp_path: Path, event: str, is_forgotten: bool) -> None:
@@ -271,6 +278,21 @@ async def test_a_result_that_is_not_acknowledged(tmp_path: Path, event: str, is_
     assert stage.kinds().count("result") == (1 if is_forgotten else 2)
     await leave(stage)
     assert stage.run.started == ["t1"]
+
+
+@virtual_time
+async def test_who_was_unfit_takes_what_comes_later(tmp_path: Path) -> None:
+    """To let go is no end: the next request is served as any other."""
+    stage = Stage.make(tmp_path)
+    await ready(stage)
+    stage.attendance.let_go(lambda: UnfitError("x"))
+    await settle()
+    assert failure(stage.reply()) == ("unfit", False)
+    await started(stage, "t2")
+    stage.run.finish()
+    await settle()
+    assert stage.kinds("t2") == ["ready", "result"]
+    await leave(stage)
 
 
 @pytest.mark.parametrize(("state", "executed"), [(waiting, False), (ready, False), (started, True)])

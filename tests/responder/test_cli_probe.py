@@ -131,3 +131,45 @@ async def test_an_asker_that_gives_up_takes_no_answer_from_others(runner: Runner
 async def test_the_login(runner: Runner, tmp_path: Path, body: str, is_logged_in: bool) -> None:
     """Only a plain yes of a CLI that ends well is a login."""
     assert await probe_of(runner, tmp_path, body).is_logged_in() is is_logged_in
+
+
+async def test_a_cli_that_stays_the_same_is_not_asked(runner: Runner, tmp_path: Path) -> None:
+    """The file that was there first is trusted; another in its place has to answer, once, and so has one in doubt."""
+    asked, cli = tmp_path / "asked", tmp_path / "claude"
+    body = f"echo x >>{asked}; "
+    probe = probe_of(runner, tmp_path, f"{body}echo 1.0")
+    for _ in range(3):
+        assert await probe.is_usable(afresh=False)
+    assert not asked.exists()
+    cli.chmod(0o644)
+    assert not await probe.is_usable(afresh=False)
+    cli.chmod(0o755)
+    assert await probe.is_usable(afresh=False)
+    assert not asked.exists()
+    cli.rename(tmp_path / "old")
+    assert not await probe.is_usable(afresh=False)
+    shell(tmp_path, f"{body}exit 1", "claude")
+    assert not await probe.is_usable(afresh=False)
+    shell(tmp_path, f"{body}echo 3.0", "claude")
+    for _ in range(3):
+        assert await probe.is_usable(afresh=False)
+    assert asked.read_text() == "x\nx\n"
+    assert await probe.is_usable(afresh=True)
+    assert asked.read_text() == "x\nx\nx\n"
+
+
+async def test_a_cli_in_doubt_is_asked_until_it_answers(runner: Runner, tmp_path: Path) -> None:
+    """Asked afresh a CLI that fails is not asked more often than every five seconds."""
+    clock = Clock()
+    probe = probe_of(runner, tmp_path, f"echo x >>{tmp_path / 'asked'}; cat {tmp_path / 'version'}", clock)
+    for _ in range(3):
+        assert not await probe.is_usable(afresh=True)
+    assert (tmp_path / "asked").read_text() == "x\n"
+    (tmp_path / "version").write_text("1.0\n")
+    clock.now_s += 5
+    assert await probe.is_usable(afresh=True)
+
+
+async def test_no_cli_is_not_usable(runner: Runner) -> None:
+    """Without a CLI there is none to be used."""
+    assert not await CLIProbe(None, runner, CLIEnvironment(ENV)).is_usable(afresh=False)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from contract import ErrorCode
 from responder.cli_probe import CLIProbe
 from responder.health import Health
 from responder.run import Runner
@@ -29,8 +30,16 @@ async def test_the_cheap_check(runner: Runner, tmp_path: Path) -> None:
     assert (reply.status, reply.reason, reply.deep) == ("healthy", None, None)
     assert (reply.responder, reply.version, reply.cli_version, reply.cli_available) == ("r1", "1.2.3", "2.1.197", True)
     assert (reply.slots, reply.in_flight, reply.backlog) == (2, 0, 0)
+    assert reply.expired == 0
     assert reply.uptime_s >= 0
     assert not (tmp_path / "prompted").exists()
+
+
+async def test_what_expired_is_told(runner: Runner, tmp_path: Path) -> None:
+    """A responder says how many requests it has not started because their deadline had passed."""
+    health = health_of(runner, tmp_path, VERSION)
+    health.service.statistics.expired = 3
+    assert (await health.answer(b"")).expired == 3
 
 
 @pytest.mark.parametrize("cli", [None, "exit 1", "kill -9 $$"])
@@ -90,3 +99,14 @@ async def test_a_request_that_cannot_be_read(runner: Runner, tmp_path: Path, bod
     reply = await health_of(runner, tmp_path, VERSION).answer(body)
     assert reply.status == "unhealthy"
     assert reply.reason == 'a health request is empty or {"deep": true}'
+
+
+async def test_a_responder_that_is_not_fit_for_work(runner: Runner, tmp_path: Path) -> None:
+    """It is unhealthy with the reason, and no prompt is spent on it."""
+    health = health_of(runner, tmp_path, VERSION + f"touch {tmp_path / 'prompted'}; answer healthy")
+    health.service.fitness.end(ErrorCode.RATE_LIMITED, None, 0.0)
+    for body in (b"", b'{"deep": true}'):
+        reply = await health.answer(body)
+        assert (reply.status, reply.cli_available, reply.deep) == ("unhealthy", True, None)
+        assert reply.reason == "the API limits the credential"
+    assert not (tmp_path / "prompted").exists()

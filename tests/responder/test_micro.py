@@ -69,6 +69,13 @@ def test_stats_count(micro: Micro) -> None:
     assert (endpoint.processing_time, endpoint.average_processing_time) == (750_000_000, 375_000_000)
 
 
+def test_stats_tell_what_waits_and_what_expired(micro: Micro) -> None:
+    """What runs, what waits and what was never started because its deadline had passed are told as data of ours."""
+    expired = ExecuteFailure(error="e", code=ErrorCode.TIMEOUT, retryable=True, executed=False, responder="r")
+    micro.statistics.count(expired, 0.5)
+    assert endpoint_of(micro).data == {"in_flight": 0, "backlog": 0, "expired": 1, "unfit": None}
+
+
 def test_the_start_is_told_in_utc(micro: Micro) -> None:
     """The time of the start is in the form that ADR-32's clients read."""
     assert answer(micro, "STATS")["started"] == "2026-01-02T03:04:05.678Z"
@@ -87,3 +94,15 @@ def test_every_answer_names_its_type_and_who_answers(micro: Micro, verb: str) ->
 def test_a_verb_is_asked_of_all_of_ours_and_of_one(micro: Micro, verb: str) -> None:
     """Discovery reaches an instance by the verb alone, by the service's name and by its own id."""
     assert micro.subjects_of(verb) == (f"$SRV.{verb}", f"$SRV.{verb}.claude-cli", f"$SRV.{verb}.claude-cli.host-7")
+
+
+def test_stats_tell_why_it_takes_no_work(micro: Micro) -> None:
+    """Whoever looks at the fleet sees which responder is away, and why."""
+    assert endpoint_of(micro).data == {"in_flight": 0, "backlog": 0, "expired": 0, "unfit": None}
+    micro.fitness.end(ErrorCode.RATE_LIMITED, None, 0.0)
+    assert endpoint_of(micro).data == {
+        "in_flight": 0,
+        "backlog": 0,
+        "expired": 0,
+        "unfit": "the API limits the credential",
+    }

@@ -3,19 +3,22 @@
 import asyncio
 import json
 import logging
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from contract import ErrorCode, ExecuteFailure, ExecuteReply, ExecuteSuccess, RunRecord
+from responder.admission import Job
 from responder.callers import Anybody
 from responder.execution import Audience
 from responder.records import MemoryRecords
 from responder.run import Runner
-from responder.service import Service
+from responder.service import Service, ending
 from responder.slots import Slots
 from tests.responder.parts import INBOX, SECRET, Defective, Outlet, answer, incoming, make_service
+from tests.responder.printed import api_error, as_json
 from tests.responder.shell import children
 from tests.support.conditions import wait_until
 
@@ -228,9 +231,37 @@ async def test_a_deadline_that_passes_in_the_backlog(runner: Runner, tmp_path: P
     reply = await failure_of(service, {"timeout_ms": 30})
     assert (reply.code, reply.executed, reply.retryable) == ("timeout", False, True)
     assert reply.wait_ms >= 25
+    assert service.statistics.expired == 1
     (tmp_path / "go").touch()
     await asyncio.gather(*tasks)
     assert _lines(tmp_path / "begun") == 1
+
+
+async def test_what_waits_is_served_by_class_caller_and_age(runner: Runner, tmp_path: Path) -> None:
+    """Class, requester and arrival of a message decide when its turn comes, not when it was handled."""
+    order = tmp_path / "order"
+    script = f"cat >>{order}; echo >>{order}; {WAIT.format(folder=tmp_path)}"
+    service, outlet = make_service(tmp_path, runner, script, slots=Slots(1, 10)), Outlet()
+
+    async def ask_as(name: str, caller: str, age_s: float = 0.0, priority: str = "interactive") -> None:
+        body = json.dumps({"prompt": name, "priority": priority}).encode()
+        message = incoming(body, now() - age_s, reply_subject=f"_INBOX.{caller}.{name}")
+        await answer(service, message, outlet)
+
+    tasks = [asyncio.create_task(ask_as("first", "a"))]
+    await wait_until((tmp_path / "begun").exists, "the slot is taken")
+    waiting = [
+        ask_as("batch", "a", 9, "batch"),
+        ask_as("new", "c"),
+        *(ask_as(f"flood{number}", "a", 3) for number in range(2)),
+        ask_as("old", "b", 2),
+    ]
+    for number, asking in enumerate(waiting):
+        tasks.append(asyncio.create_task(asking))
+        await wait_until(lambda number=number: service.slots.backlog == number + 1, "it waits")  # type: ignore[misc]
+    (tmp_path / "go").touch()
+    await asyncio.gather(*tasks)
+    assert order.read_text().split() == ["first", "flood0", "old", "new", "flood1", "batch"]
 
 
 async def test_the_time_on_the_way_counts(runner: Runner, tmp_path: Path) -> None:
@@ -327,3 +358,40 @@ async def test_what_is_too_late_after_its_claim_is_not_started(
 
 def _lines(path: Path) -> int:
     return len(path.read_text().splitlines()) if path.exists() else 0
+
+
+async def test_an_unfit_responder_starts_nothing(runner: Runner, tmp_path: Path) -> None:
+    """After three refusals of the credential nothing is run for callers, who may ask again; prompts of our own are."""
+    ran = tmp_path / "ran"
+    refused = as_json(api_error(401, "x")).decode().strip()
+    service = make_service(tmp_path, runner, f"echo x >>{ran}; echo '{refused}'; exit 1")
+    for _ in range(3):
+        assert (await failure_of(service, {})).code == "auth"
+    failure = await failure_of(service, {"id": "job-1"})
+    assert (failure.code, failure.retryable, failure.executed, failure.id) == ("unfit", True, False, "job-1")
+    assert "the API refuses the credential" in failure.error
+    assert ran.read_text() == "x\n" * 3
+    job = Job("own", "p", service.admission.policy.arguments(None), None, now() + 20)
+    assert ending(await service.run(job)) == ("auth", None)
+    assert ran.read_text() == "x\n" * 4
+
+
+async def test_what_waits_for_a_slot_does_not_start_once_unfit(runner: Runner, tmp_path: Path) -> None:
+    """A request that gets its slot when the responder has become unfit is refused, before it is let go even."""
+    service = make_service(tmp_path, runner, slots=Slots(1, 5))
+    with await service.slots.take(now() + 20):
+        waiting = asyncio.create_task(failure_of(service, {}))
+        await wait_until(lambda: service.slots.backlog == 1, "it waits")
+        service.fitness.end(ErrorCode.RATE_LIMITED, 60.0, now())
+    assert (await waiting).code == "unfit"
+    assert service.slots.in_flight == 0
+
+
+async def test_when_a_limit_ends_is_heard_of_a_run(runner: Runner, tmp_path: Path) -> None:
+    """The time that the CLI tells is the time the responder keeps away."""
+    until = round(time.time()) + 100
+    limited = as_json(api_error(429, f"limit reached|{until}")).decode().strip()
+    service = make_service(tmp_path, runner, f"echo '{limited}'; exit 1")
+    assert (await failure_of(service, {})).executed
+    assert service.fitness.is_limited
+    assert 95 < service.fitness.limit_s(now()) <= 101

@@ -324,3 +324,42 @@ async def test_a_session_that_was_given_up_may_ask_again(tmp_path: Path) -> None
     await started(stage, "t2")
     assert is_running(stage, "t2")
     await leave(stage)
+
+
+@virtual_time
+async def test_what_a_peer_has_taken_is_listed_for_a_while(tmp_path: Path) -> None:
+    """Beats name an attempt for 2.5 s after it was handed on: the peer may not have told its requester yet."""
+    stage = Stage.make(tmp_path)
+    beating = stage.beat()
+    await started(stage)
+    stage.ask("t2", timeout_ms=3_600_000)
+    await settle()
+    waiting = stage.service.slots.hand_on(None, lambda _work: True)
+    assert waiting is not None
+    assert stage.service.slots.hand_over(waiting)
+    await advance(4)
+    assert [sorted(named) for named in beats(stage)] == [["t1", "t2"]] * 3 + [["t1"]] * 2
+    await leave(stage, beating)
+
+
+@virtual_time
+async def test_a_session_of_which_all_was_handed_on(tmp_path: Path) -> None:
+    """It gets beats as long as something is listed, also for what has come back, and is forgotten then."""
+    stage = Stage.make(tmp_path)
+    beating, other = stage.beat(), "_INBOX.requester2"
+    await started(stage, session=other)
+    stage.ask("t2", timeout_ms=3_600_000)
+    await settle()
+    for _ in range(2):
+        waiting = stage.service.slots.hand_on(None, lambda _work: True)
+        assert waiting is not None
+        assert stage.service.slots.hand_over(waiting)
+        await advance(1)
+        stage.ask("t2", timeout_ms=3_600_000)
+        await advance(5)
+    assert {tuple(named) for named in beats(stage)} == {("t2",)}
+    assert len(beats(stage)) >= 15
+    stage.say(FrameKind.CANCEL, "t2")
+    await advance(1)
+    assert set(stage.sessions.sessions) == {other}
+    await leave(stage, beating)

@@ -35,6 +35,7 @@ def test_the_defaults_are_those_of_one_small_machine() -> None:
     settings = load_settings({})
     assert settings.servers == ["nats://127.0.0.1:4222"]
     assert (settings.slots, settings.backlog_max, settings.embedded) == (5, 100, False)
+    assert settings.batch_max_wait_s == 30.0
     assert (settings.allow, settings.cwd_roots, settings.models, settings.tools, settings.cli_env) == ((),) * 5
     assert (settings.subject_prefix, settings.inbox_prefix) == ("claude.cli", "_INBOX")
 
@@ -45,6 +46,7 @@ ENVIRONMENT: list[tuple[str, str, str, Any]] = [
     ("CLAUDE_RESPONDER_NAME", "host-7", "name", "host-7"),
     ("CLAUDE_RESPONDER_SLOTS", "7", "slots", 7),
     ("CLAUDE_RESPONDER_BACKLOG_MAX", "0", "backlog_max", 0),
+    ("CLAUDE_RESPONDER_BATCH_MAX_WAIT_S", "0", "batch_max_wait_s", 0.0),
     ("CLAUDE_RESPONDER_CLI", "/opt/claude", "cli", Path("/opt/claude")),
     ("CLAUDE_RESPONDER_MODELS", " sonnet , opus,", "models", ("sonnet", "opus")),
     ("CLAUDE_RESPONDER_TOOLS", "Read", "tools", ("Read",)),

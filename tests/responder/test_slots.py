@@ -5,7 +5,10 @@ from contextlib import AbstractContextManager, ExitStack
 
 import pytest
 
+from contract import Priority
+from responder.fitness import UnfitError
 from responder.slots import BacklogClosedError, BacklogFullError, Slots, WaitedTooLongError
+from tests.support.virtual_time import advance, settle, virtual_time
 
 pytestmark = pytest.mark.usefixtures("patience")
 LONG_S = 60.0
@@ -359,3 +362,118 @@ async def test_waiting_for_a_free_slot() -> None:
         pass
     await asyncio.wait_for(free, 1)
     assert slots.take_free() is not None
+
+
+async def crowd(slots: Slots, served: list[str], *names: str, run_s: float = 1.0, **how: str | Priority) -> None:
+    """Let requests come that hold their slots for a while each and say when they start."""
+
+    async def one(name: str) -> None:
+        caller, priority = str(how.get("caller", "")), Priority(how.get("priority", Priority.INTERACTIVE))
+        with await slots.take(in_s(10_000), priority=priority, caller=caller):
+            served.append(name)
+            await asyncio.sleep(run_s)
+
+    await asyncio.gather(*(one(name) for name in names))
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+@virtual_time
+async def test_a_flood_lets_the_others_through(count: int) -> None:
+    """Of two callers the one that comes late is served before more than a slot's worth of the other's flood."""
+    slots, served = Slots(count, 100), list[str]()
+    flooding = asyncio.create_task(crowd(slots, served, *(f"a{each}" for each in range(20)), caller="a"))
+    await advance(0.5)
+    assert (slots.in_flight, slots.backlog) == (count, 20 - count)
+    other = asyncio.create_task(crowd(slots, served, "b0", "b1", "b2", caller="b"))
+    await settle()
+    assert slots.backlog == 23 - count
+    await other
+    before = served[: served.index("b0")]
+    assert len(before) <= max(count, 2)
+    since = served[len(before) :]
+    assert sum(name.startswith("a") for name in since[: since.index("b2")]) <= 3 + count
+    await flooding
+    assert [name for name in served if name.startswith("a")] == [f"a{each}" for each in range(20)]
+    assert (slots.in_flight, slots.backlog) == (0, 0)
+
+
+@virtual_time
+async def test_batch_waits_for_interactive_until_it_has_aged() -> None:
+    """A batch request gives way to interactive ones for its 30 s, however many come, and then has its turn."""
+    slots, served = Slots(1, 100), list[str]()
+    tasks = [asyncio.create_task(crowd(slots, served, "first", run_s=10.1))]
+    await settle()
+    tasks.append(asyncio.create_task(crowd(slots, served, "batch", run_s=10.1, priority=Priority.BATCH)))
+    for each in range(6):
+        await settle()
+        tasks.append(asyncio.create_task(crowd(slots, served, f"i{each}", run_s=10.1)))
+        await advance(5.0)
+    await asyncio.gather(*tasks)
+    assert served == ["first", "i0", "i1", "batch", "i2", "i3", "i4", "i5"]
+
+
+@virtual_time
+async def test_an_age_counts() -> None:
+    """A request that has waited elsewhere takes its place by its age."""
+    slots, served = Slots(1, 100), list[str]()
+    tasks = [asyncio.create_task(crowd(slots, served, "first"))]
+    await settle()
+    tasks.append(asyncio.create_task(crowd(slots, served, "here")))
+    await settle()
+    old = asyncio.create_task(slots.take(in_s(100), arrived_at=in_s(-20)))
+    await advance(1)
+    assert served == ["first"]
+    with await old:
+        pass
+    await asyncio.gather(*tasks)
+    assert served == ["first", "here"]
+
+
+@virtual_time
+async def test_what_expired_while_the_loop_stood_still_gets_no_slot() -> None:
+    """A slot that comes after a deadline goes to the next, also when nobody has yet noticed that it has passed."""
+    slots = Slots(1, 5)
+    held = await take_all(slots)
+    first = asyncio.create_task(slots.take(in_s(5)))
+    await settle()
+    second = await waiting(slots)
+    loop = asyncio.get_running_loop()
+    loop._waiting.waited_s += 6.0  # type: ignore[attr-defined] # the time passes, and no timer is looked at
+    held.close()
+    await settle()
+    assert isinstance(first.exception(), WaitedTooLongError)
+    with await second:
+        assert (slots.in_flight, slots.backlog) == (1, 0)
+    assert slots.in_flight == 0
+
+
+async def test_cancelled_at_the_handover_with_another_caller_behind() -> None:
+    """The slot of a cancelled request goes to whoever is next, and the one that has gone counts for no run."""
+    slots = Slots(1, 5)
+    held = await take_all(slots)
+    mine = [asyncio.create_task(slots.take(in_s(LONG_S), caller="a")) for _ in range(2)]
+    other = asyncio.create_task(slots.take(in_s(LONG_S), caller="b"))
+    await turn()
+    held.close()
+    mine[0].cancel()
+    with await other:
+        assert slots.in_flight == 1
+    with await mine[1]:
+        assert slots.in_flight == 1
+    assert repr(slots._backlog) == "<Backlog of 0 requests, 0 callers>"
+
+
+async def test_letting_go_is_no_end() -> None:
+    """What waits is let go with an error of its own; what runs goes on, and what comes later is served."""
+    slots = Slots(1, 5)
+    held = await take_all(slots)
+    waiters = [await waiting(slots) for _ in range(3)]
+    slots.let_go(lambda: UnfitError("x"))
+    errors = await asyncio.gather(*waiters, return_exceptions=True)
+    assert [type(error) for error in errors] == [UnfitError] * 3
+    assert len(set(map(id, errors))) == 3
+    assert (slots.in_flight, slots.backlog) == (1, 0)
+    later = await waiting(slots)
+    held.close()
+    with await later:
+        assert slots.in_flight == 1

@@ -65,7 +65,7 @@ class ResponderProcess:
 
 @contextlib.asynccontextmanager
 async def responder_process(
-    name: str, env: Mapping[str, str], *options: str, ready: bool = True
+    name: str, env: Mapping[str, str], *options: str, ready: bool = True, module: str = "responder"
 ) -> AsyncIterator[ResponderProcess]:
     """Run `claude-responder serve` as long as the context lasts; it is drained at the end.
 
@@ -74,9 +74,10 @@ async def responder_process(
         env: Its whole environment, besides PATH and what Python needs.
         options: More of its command line.
         ready: Whether to wait until it listens.
+        module: The program.
     """
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "responder", "serve", "--name", name, *options,
+        sys.executable, "-m", module, "serve", "--name", name, *options,
         env={"PATH": f"{Path(sys.executable).parent}:{os.defpath}", "PYTHONPATH": str(ROOT), **env},
         cwd="/",
         stdin=asyncio.subprocess.DEVNULL,
