@@ -30,7 +30,7 @@ from contract import (
     give_back,
     record_key,
 )
-from responder.callers import Incoming
+from responder.callers import Incoming, Slot
 from responder.claims import Claim, Claims
 from responder.records import RecordsError, RevisionError
 from responder.service import Service
@@ -105,13 +105,20 @@ class Durable:
             incoming = await self._take()
             if incoming is None:
                 continue
-            slot = self.service.slots.take_free()
+            slot = await self._take_slot(incoming)
             if slot is None:
                 await self._answer(incoming, give_back(0))  # not to us again: nothing is asked for before one is free
                 continue
             task = asyncio.create_task(self._handle(incoming, slot))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    async def _take_slot(self, incoming: Incoming) -> Slot | None:
+        try:
+            return await self.service.slots.take_free()
+        except asyncio.CancelledError:
+            self._arrived.put_nowait(incoming)  # to be given back
+            raise
 
     async def stop(self) -> None:
         """Take no more, and give back what has come and not begun."""
@@ -149,7 +156,7 @@ class Durable:
         if incoming.reply_subject.startswith(self.queue.acknowledgements):
             await self.postbox.publish(incoming.reply_subject, acknowledgement, {})
 
-    async def _handle(self, incoming: Incoming, slot: contextlib.AbstractContextManager[None]) -> None:
+    async def _handle(self, incoming: Incoming, slot: Slot) -> None:
         with contextlib.ExitStack() as held:
             held.enter_context(slot)
             async with self._kept_alive(incoming):

@@ -82,6 +82,7 @@ class Slots:
         self._freed = asyncio.Event()
         self._filled = asyncio.Event()
         self._waits = asyncio.Event()
+        self._decided = asyncio.Event()
         self._shown: set[Waiting[Ticket]] = set()
         self._waited = 0
         self.look_elsewhere: Callable[[], bool] = lambda: False
@@ -153,8 +154,11 @@ class Slots:
         await self._wait_for_turn(waiting, now)
         return self._held(caller)
 
-    def take_free(self) -> contextlib.AbstractContextManager[None] | None:
-        """Take a slot that nobody waits for; None when there is none."""
+    async def take_free(self) -> contextlib.AbstractContextManager[None] | None:
+        """Take a slot that nobody waits for; None when there is none, once it is known whose each of them is."""
+        while self._kept and not self._free and not self._is_closed:
+            self._decided.clear()
+            await self._decided.wait()
         if self._is_closed or not self._free:
             return None
         self._use_free()
@@ -186,6 +190,7 @@ class Slots:
     def close(self) -> None:
         """Give up on all that waits and on all that comes; each raises `BacklogClosedError`."""
         self._is_closed = True
+        self._decided.set()
         self.let_go(BacklogClosedError)
 
     def let_go(self, error: Callable[[], Exception]) -> None:
@@ -311,16 +316,20 @@ class Slots:
 
     def pass_on(self) -> None:
         """Pass a slot that was kept to the request that is next here."""
-        self._kept -= 1
+        self._decide()
         self._pass_on()
         self._note_filled()
 
     def hold(self, caller: str) -> contextlib.AbstractContextManager[None]:
         """Give a slot that was kept to a request from elsewhere; it has to be entered."""
-        self._kept -= 1
+        self._decide()
         self._note_filled()
         self._backlog.start(caller)
         return self._held(caller)
+
+    def _decide(self) -> None:
+        self._kept -= 1
+        self._decided.set()
 
     def _use_free(self) -> None:
         self._free -= 1

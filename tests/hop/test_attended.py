@@ -194,7 +194,7 @@ async def test_a_responder_that_is_lost(fleet: Fleet, impatient: Requester, how:
     """What waited there moves, what ran is lost unless its caller allows a second run, and nothing else runs twice."""
     ask = impatient
     cli = noting(fleet)
-    first = await fleet.start("r1", "--slots", "2", cli=cli)
+    first = await fleet.start("r1", "--slots", "2", cli=cli, CLAUDE_RESPONDER_STEAL="false")
     lost = await hold(ask, fleet, "hold-lost")
     moved = await hold(ask, fleet, "hold-moved", failover="always")
     waiting = asyncio.create_task(ask.execute("waits", request_id="waits"))

@@ -104,7 +104,7 @@ def message(body: bytes | None = None, ticket: str | None = "t1", reply: str = A
 
 async def acknowledged(work: Durable, incoming: Incoming) -> bytes:
     """Hand a message over, and give its last acknowledgement."""
-    slot = work.service.slots.take_free()
+    slot = await work.service.slots.take_free()
     assert slot is not None
     await work._handle(incoming, slot)
     assert work.service.slots.in_flight == 0
@@ -229,7 +229,7 @@ async def test_a_result_is_stored_in_the_end(runner: Runner, tmp_path: Path) -> 
     assert isinstance(records, Records)
     assert isinstance(work.postbox, Postbox)
     records.failures = 1
-    slot = work.service.slots.take_free()
+    slot = await work.service.slots.take_free()
     assert slot is not None
     handling = asyncio.create_task(work._handle(message(), slot))
     await wait_until(lambda: not records.failures, "the first try")
@@ -243,7 +243,7 @@ async def test_a_result_is_stored_in_the_end(runner: Runner, tmp_path: Path) -> 
 async def test_a_result_that_comes_too_late(runner: Runner, tmp_path: Path) -> None:
     """A run that was taken over meanwhile leaves the message and the record to the other."""
     work = durable(tmp_path, runner, f"until [ -e {tmp_path}/go ]; do sleep 0.01; done; answer four")
-    slot = work.service.slots.take_free()
+    slot = await work.service.slots.take_free()
     assert slot is not None
     handling = asyncio.create_task(work._handle(message(), slot))
     key = record_key("t1")
@@ -264,7 +264,7 @@ async def test_messages_are_taken_one_by_one_with_free_slots(runner: Runner, tmp
     assert isinstance(postbox, Postbox)
     work.start()
     await wait_until(lambda: postbox.pulls == 1, "the first is asked for")
-    direct = work.service.slots.take_free()
+    direct = await work.service.slots.take_free()
     assert direct is not None
     await work.arrive(message())
     await wait_until(lambda: postbox.said == [give_back(0)], "it is given back")

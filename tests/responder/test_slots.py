@@ -333,19 +333,51 @@ async def test_a_closed_backlog_takes_nobody_more() -> None:
 async def test_a_free_slot_is_one_that_nobody_waits_for() -> None:
     """Work that gives way gets a slot only while none is awaited, and none after the close."""
     slots = Slots(1, 5)
-    slot = slots.take_free()
+    slot = await slots.take_free()
     assert slot is not None
-    assert slots.take_free() is None
+    assert await slots.take_free() is None
     direct = await waiting(slots)
     with slot:
         pass
-    assert slots.take_free() is None
+    assert await slots.take_free() is None
     with await direct:
         assert slots.in_flight == 1
-    with slots.take_free() or pytest.fail("no slot"):
+    with await slots.take_free() or pytest.fail("no slot"):
         assert slots.in_flight == 1
     slots.close()
-    assert slots.take_free() is None
+    assert await slots.take_free() is None
+
+
+@pytest.mark.parametrize("is_used", [False, True])
+async def test_a_slot_kept_for_work_from_elsewhere_is_waited_for(is_used: bool) -> None:
+    """Work that gives way is refused a slot only once that has gone to somebody."""
+    slots = Slots(1, 5)
+    assert slots.reserve()
+    free = asyncio.create_task(slots.take_free())
+    await turn()
+    assert not free.done()
+    if is_used:
+        slots.hold("")
+    else:
+        slots.pass_on()
+    assert (await asyncio.wait_for(free, 1) is None) is is_used
+
+
+@pytest.mark.parametrize("is_used", [False, True])
+async def test_who_comes_while_a_slot_is_kept_has_a_place(is_used: bool) -> None:
+    """A slot that only looks for older work elsewhere makes nobody be refused."""
+    slots = Slots(1, 0)
+    assert slots.reserve()
+    first = await waiting(slots)
+    with pytest.raises(BacklogFullError):
+        await slots.take(asyncio.get_running_loop().time() + 60)
+    if is_used:
+        with slots.hold(""):
+            pass
+    else:
+        slots.pass_on()
+    with await first:
+        pass
 
 
 async def test_waiting_for_a_free_slot() -> None:
@@ -361,7 +393,7 @@ async def test_waiting_for_a_free_slot() -> None:
     with await direct:
         pass
     await asyncio.wait_for(free, 1)
-    assert slots.take_free() is not None
+    assert await slots.take_free() is not None
 
 
 async def crowd(slots: Slots, served: list[str], *names: str, run_s: float = 1.0, **how: str | Priority) -> None:
