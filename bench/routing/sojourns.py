@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from typing import Self
 
 
 class Sojourns:
@@ -15,6 +16,11 @@ class Sojourns:
         self._sorted = sorted(seconds)
         if not self._sorted:
             raise ValueError("nothing was measured")
+
+    @classmethod
+    def joined(cls, parts: Iterable["Sojourns"]) -> Self:
+        """Give the times of several together."""
+        return cls(seconds for part in parts for seconds in part._sorted)  # noqa: SLF001 - its own class's
 
     def __len__(self) -> int:
         return len(self._sorted)

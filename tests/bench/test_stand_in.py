@@ -32,6 +32,6 @@ async def test_it_takes_its_time_and_writes_it_down(tmp_path: Path) -> None:
 
 def test_the_ledger_is_read_as_far_as_it_is_written() -> None:
     """A run without an end is under way; a token may run twice; a half written line is not there yet."""
-    text = "started a r1 10.0\nstarted b r2 10.5\nended a r1 11.0\nstarted a r1 12.0\nended b r"
-    assert read_ledger(text) == [Run("a", "r1", 10.0, 11.0), Run("b", "r2", 10.5), Run("a", "r1", 12.0)]
-    assert read_ledger(text)[1].span.ended_at == 10.5
+    text = "started a r1 10.0\nstarted b r2 10.5\nended b r2 11.5\nended a r1 11.0\nstarted a r1 12.0\nended a r1 1"
+    assert read_ledger(text) == [Run("a", "r1", 10.0, 11.0), Run("b", "r2", 10.5, 11.5), Run("a", "r1", 12.0)]
+    assert read_ledger(text)[2].span.ended_at == 12.0
