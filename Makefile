@@ -10,7 +10,7 @@ export NODE_NATS ?= $(CACHE)/node-nats-$(NODE_NATS_VERSION)
 PYTHON := .venv/bin/python
 
 help: ## show the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: setup ## three prompts through two responders, answers and traces in the terminal (LIVE=1: the real API)
 	@$(PYTHON) -m examples.demo
@@ -34,6 +34,9 @@ schema: setup ## write docs/schema from the models
 
 bench: setup ## measure the hop, side by side with the bare spawn
 	@$(PYTHON) -m bench
+
+bench-routing: setup ## the fleet's routing beside one ideal queue, and a plot (QUICK=1: does it work?; PART=join: one of its parts)
+	@$(PYTHON) -m bench.routing $(if $(QUICK),--quick) $(foreach name,$(PART),--part $(name)) --plot routing.svg --json routing.json
 
 chaos: setup ## every fault for real, under load, with a report (SHORT=1: in two minutes; CASE=kill: one of them)
 	@$(PYTHON) -m chaos $(if $(SHORT),--short) $(foreach name,$(CASE),--case $(name))
@@ -60,4 +63,4 @@ $(NODE_NATS)/installed:
 	@$(NPM) --prefix $(NODE_NATS) nats@$(NODE_NATS_VERSION)
 	@touch $@
 
-.PHONY: help demo test check lint types model schema bench chaos up setup clean
+.PHONY: help demo test check lint types model schema bench bench-routing chaos up setup clean

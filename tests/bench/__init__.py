@@ -1,0 +1,1 @@
+"""Tests of the measurements: what they compute, not what they measure."""
