@@ -80,7 +80,8 @@ def decide(  # noqa: PLR0913 # what there is to be weighed
         backoff: The bounds of the pauses.
         random: Gives a number in [0, 1).
         failover: Which requests move when their responder is lost.
-        is_throttled: Whether most attempts are refused: the pause is then the longest there is, and a random one.
+        is_throttled: Whether most attempts are refused: where the responder has not said when to come again, the pause
+            is then the longest there is, and a random one.
 
     Returns:
         Seconds to sleep before the next attempt; None to give up, because another attempt would be wrong or would
@@ -92,5 +93,5 @@ def decide(  # noqa: PLR0913 # what there is to be weighed
         pause_s = random() * backoff.bound_s(attempt - _AT_ONCE_MAX) if attempt > _AT_ONCE_MAX else 0.0
     else:
         pause_s = random() * backoff.bound_s(attempt) + (error.retry_after_s or 0.0)
-        pause_s += backoff.max_s if is_throttled else 0.0
+        pause_s += backoff.max_s if is_throttled and error.retry_after_s is None else 0.0
     return pause_s if pause_s < remaining_s else None

@@ -54,7 +54,7 @@ class RequesterSettings(BaseSettings):
         backoff_first_s: Upper bound of the first pause between attempts, in seconds; it doubles from there.
         backoff_max_s: Upper bound of every pause between attempts, in seconds.
         retry_tokens: The retry budget: a refused attempt takes a token, a success gives a tenth of one back, and with
-            half of them gone each pause is longer by `backoff_max_s`; 0 turns it off.
+            half of them gone each pause that no responder has named is longer by `backoff_max_s`; 0 turns it off.
         breaker: Whether requests are refused for a while when most have failed (see `requester.breaker`).
         breaker_error_ratio: The share of failed requests that opens the circuit.
         breaker_min_requests: How many requests there must be within `breaker_window_s` before any share counts.

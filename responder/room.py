@@ -11,7 +11,7 @@ from responder.taken import Taken
 from responder.thief import Group, Thief
 from responder.work import Work, read_work
 
-# Who has filled up, or has room again, leaves or joins so soon; what is asked in between is answered with no.
+# Who has room again joins so soon; who has filled up leaves when it is asked, at the latest.
 _LOOK_EVERY_S = 0.1
 # There has to be so much of all slots and places before the group is joined, so that it is not left again at once.
 _JOIN_PART = 0.1
@@ -62,5 +62,6 @@ class Room:
 
     async def _is_ours(self, work: Work) -> bool:
         if not self.slots.room or not self.thief.is_active:
+            await self.group.leave()
             return False
         return await ask_for_go(lambda: self.taken.ask_victim(work, FrameKind.READY))

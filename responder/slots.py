@@ -7,11 +7,9 @@ from dataclasses import dataclass
 
 from contract import Priority
 from responder.backlog import Backlog, Best, Waiting
+from responder.turnover import Turnover
 from responder.work import Work
 
-_RETRY_MIN_MS = 100
-_RETRY_MAX_MS = 30_000
-_SMOOTHING = 0.2
 _BATCH_MAX_WAIT_S = 30.0
 
 
@@ -19,7 +17,7 @@ class BacklogFullError(Exception):
     """No slot is free and the backlog takes no more.
 
     Attributes:
-        retry_after_ms: When a place may be free again, in milliseconds from now.
+        retry_after_ms: When there may be a place for this one, in milliseconds from now.
     """
 
     def __init__(self, retry_after_ms: int) -> None:
@@ -77,7 +75,7 @@ class Slots:
         self._kept = 0
         self._backlog_max = backlog_max
         self._backlog: Backlog[Ticket] = Backlog(batch_max_wait_s)
-        self._hold_s = 1.0
+        self._turnover = Turnover(count)
         self._is_closed = False
         self._freed = asyncio.Event()
         self._filled = asyncio.Event()
@@ -184,7 +182,7 @@ class Slots:
         try:
             yield
         finally:
-            self._hold_s += _SMOOTHING * (now() - taken_at - self._hold_s)
+            self._turnover.end(now() - taken_at)
             self._give_back(caller)
 
     def close(self) -> None:
@@ -211,7 +209,7 @@ class Slots:
             self._backlog.start(waiting.caller)
             return
         if not self._has_place:
-            raise BacklogFullError(self._retry_after_ms())
+            raise BacklogFullError(self._turnover.retry_after_ms(asyncio.get_running_loop().time()))
         self._add(waiting)
         waiter = waiting.ticket.turn
         timer = asyncio.get_running_loop().call_at(waiting.deadline, _expire, waiter)
@@ -338,10 +336,6 @@ class Slots:
     def _note_filled(self) -> None:
         if not self._free and not self._kept:
             self._filled.set()
-
-    def _retry_after_ms(self) -> int:
-        expected_s = self._hold_s * (1 + len(self._backlog) / self.count)
-        return round(min(max(1000 * expected_s, _RETRY_MIN_MS), _RETRY_MAX_MS))
 
 
 async def _keep(_waiting: Waiting[Ticket]) -> bool:

@@ -25,9 +25,10 @@ _HINT_EVERY_S = 0.05
 _HINTS_MAX = 16
 # How long the group is kept after the last request has gone: joining and leaving travels through the whole cluster.
 _LINGER_S = 1.0
-# For so long a place is looked for elsewhere before a request is refused, of so many peers.
+# For so long a place is looked for elsewhere before a request is refused, of so many peers, for so many at a time.
 _ROOM_S = 0.05
 _TRIES = 4
+_OFFERS_MAX = 8
 # After word that nobody has room, nobody is asked for so long.
 _NO_ROOM_S = 0.02
 # How long a plain request is set aside for a thief that has not said that it is ready.
@@ -90,6 +91,7 @@ class Victim:
     group: Group
     peers: Peers
     _no_room_until: float = 0.0
+    _offers: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_OFFERS_MAX), repr=False)
     _asides: dict[int, _Aside] = field(default_factory=dict, repr=False)
     _leases: Iterator[int] = field(default_factory=lambda: itertools.count(1), repr=False)
 
@@ -120,15 +122,21 @@ class Victim:
 
     async def hand_off(self, waiting: Waiting[Ticket]) -> bool:
         """Give a request that finds no place here to a peer with room in its backlog; says whether one has it."""
-        loop = asyncio.get_running_loop()
-        work, until = waiting.ticket.work, loop.time() + _ROOM_S
+        until = asyncio.get_running_loop().time() + _ROOM_S
+        work = waiting.ticket.work
         if work is None or not self._may_leave(work):
             return False
+        async with self._offers:
+            return await self._find_room(waiting, work, until)
+
+    async def _find_room(self, waiting: Waiting[Ticket], work: Work, until: float) -> bool:
+        now = asyncio.get_running_loop().time
         for _ in range(_TRIES):
-            if not self._no_room_until <= loop.time() < until or not self.peers.is_connected:
-                break
-            if await self._offer(waiting, work, until - loop.time()):
+            if not self._no_room_until <= now() < until or not self.peers.is_connected:
+                return False
+            if await self._offer(waiting, work, until - now()):
                 return True
+        self._no_room_until = now() + _NO_ROOM_S
         return False
 
     async def _offer(self, waiting: Waiting[Ticket], work: Work, within_s: float) -> bool:

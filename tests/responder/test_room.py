@@ -97,7 +97,7 @@ async def test_who_is_asked_in_vain() -> None:
     assert await scene.offer() == "none"
     await scene.room.take(Incoming("claude.cli.room", QUESTION, {}, b"{}", 0.0))
     assert [headers["Claude-Frame"] for *_, headers in scene.outlet.published] == ["none"]
-    assert (scene.asked, scene.taken) == (0, [])
+    assert (scene.asked, scene.taken, set(scene.log)) == (0, [], {"-"})
 
 
 @virtual_time
