@@ -16,7 +16,7 @@ import collections
 import heapq
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -182,6 +182,10 @@ class Backlog(Generic[T]):
         self._callers[waiting.caller].turn = now
         self.remove(waiting)
         return waiting
+
+    def __iter__(self) -> Iterator[Waiting[T]]:
+        """Give everything, in any order."""
+        return iter(list(self._entries))
 
     def clear(self) -> list[Waiting[T]]:
         """Take out everything, in any order."""

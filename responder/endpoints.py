@@ -14,10 +14,9 @@ from responder.fitness import UnfitError
 from responder.link import Handler, Link, LinkError, Membership
 from responder.micro import VERBS
 from responder.presence import Duty, Post, Presence
-from responder.routing import stealing
+from responder.routing import Routing, stealing
 from responder.service import ending
 from responder.sessions import Sessions
-from responder.thief import Thief
 
 # Results that wait for their acknowledgement while their slots are used anew.
 _UNACKNOWLEDGED_MAX = 1000
@@ -35,13 +34,13 @@ class Listening:
         memberships: What to leave to stop listening, the last joined to be left first.
         presence: Joins and leaves the public queue groups; what it has joined is to be left before the rest.
         attendance: The attempts that requesters attend to here; it hears of them until the connection is closed.
-        thief: Takes work from others; None where that is switched off.
+        routing: Takes work from others and gives it to them; None where that is switched off.
     """
 
     memberships: list[Membership]
     presence: Presence
     attendance: Attendance
-    thief: Thief | None
+    routing: Routing | None
 
 
 @contextlib.asynccontextmanager
@@ -66,12 +65,12 @@ async def listen(parts: Parts, link: Link) -> AsyncIterator[Listening]:
                 if caller is not None:
                     await parts.service.handle(incoming, caller)
 
-        thief = None
+        routing = None
         if parts.settings.steal:
-            thief = await stack.enter_async_context(stealing(parts, link, attendance))
+            routing = await stack.enter_async_context(stealing(parts, link, attendance))
         working = (Post(subjects.health, answer_health, QUEUE_GROUP), Post(subjects.execute, handle, QUEUE_GROUP))
         limited = (Post(subjects.limited, _answering(parts, link, _constant(_limit, parts))),)
-        duty = _duty(parts, attendance, thief)
+        duty = _duty(parts, attendance, routing)
         presence = Presence(link, parts.service.fitness, duty, working, limited)
         try:
             await presence.start()
@@ -79,26 +78,26 @@ async def listen(parts: Parts, link: Link) -> AsyncIterator[Listening]:
             for subject in (subjects.execute, subjects.instance_of(parts.instance.id)):
                 if link.is_refused(subject):
                     raise LinkError(f"NATS does not permit this responder to listen on {subject}")
-            yield Listening(memberships, presence, attendance, thief)
+            yield Listening(memberships, presence, attendance, routing)
         finally:
             await presence.stop()
 
 
-def _duty(parts: Parts, attendance: Attendance, thief: Thief | None) -> Duty:
+def _duty(parts: Parts, attendance: Attendance, routing: Routing | None) -> Duty:
     """Give what is done about being fit or not."""
 
     async def trial() -> tuple[str | None, float | None]:
         return ending(await parts.health.prompt())
 
-    def let_go(reason: str) -> None:
-        if thief is not None:
-            thief.pause()
+    async def let_go(reason: str) -> None:
         attendance.let_go(lambda: UnfitError(reason))
+        if routing is not None:
+            await routing.retire()
         parts.service.slots.let_go(lambda: UnfitError(reason))
 
     def resume() -> None:
-        if thief is not None:
-            thief.resume()
+        if routing is not None:
+            routing.thief.resume()
 
     return Duty(lambda afresh: parts.looks.look(afresh=afresh), trial, let_go, resume)
 

@@ -55,7 +55,7 @@ class Duty:
 
     look: Callable[[bool], Awaitable[Look]]
     trial: Callable[[], Awaitable[tuple[str | None, float | None]]]
-    let_go: Callable[[str], None]
+    let_go: Callable[[str], Awaitable[None]]
     resume: Callable[[], None]
 
 
@@ -145,7 +145,7 @@ class Presence:
         if reason is None:
             self._duty.resume()
         else:
-            self._duty.let_go(reason)
+            await self._duty.let_go(reason)
 
     def _tell(self, reason: str | None) -> None:
         """Log each change, once."""

@@ -54,14 +54,20 @@ class Room:
         if not has_inbox_prefix(incoming.reply_subject, self.inbox_prefix):
             return
         work = read_work(incoming.headers, incoming.body, incoming.received_at)
-        is_taken = work is not None and work.victim != self.instance and await self._is_ours(work)
-        answer = Frame(FrameKind.GO if is_taken else FrameKind.NONE, instance=self.instance)
-        await self.outlet.publish(incoming.reply_subject, b"", answer.headers())
-        if work is not None and is_taken:
+        if work is None or work.victim == self.instance:
+            await self._answer(incoming, FrameKind.NONE)
+        elif self.slots.room and self.thief.is_active:
+            with self.slots.expecting(work.attempt):
+                await self._take_in(incoming, work)
+        else:
+            await self._answer(incoming, FrameKind.NONE)
+            await self.group.leave()
+
+    async def _take_in(self, incoming: Incoming, work: Work) -> None:
+        is_ours = await ask_for_go(lambda: self.taken.ask_victim(work, FrameKind.READY))
+        await self._answer(incoming, FrameKind.GO if is_ours else FrameKind.NONE)
+        if is_ours:
             await self.taken.take_in(work)
 
-    async def _is_ours(self, work: Work) -> bool:
-        if not self.slots.room or not self.thief.is_active:
-            await self.group.leave()
-            return False
-        return await ask_for_go(lambda: self.taken.ask_victim(work, FrameKind.READY))
+    async def _answer(self, incoming: Incoming, kind: FrameKind) -> None:
+        await self.outlet.publish(incoming.reply_subject, b"", Frame(kind, instance=self.instance).headers())

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
 
 from contract import QUEUE_GROUP
 from responder.assembly import Parts
@@ -84,8 +85,26 @@ class LinkPeers:
         return None
 
 
+@dataclass(frozen=True)
+class Routing:
+    """The two sides of a responder.
+
+    Attributes:
+        thief: Takes from others.
+        victim: Gives to others.
+    """
+
+    thief: Thief
+    victim: Victim
+
+    async def retire(self) -> None:
+        """Take no more, and give what waits to whoever has room."""
+        self.thief.pause()
+        await self.victim.hand_off_all()
+
+
 @contextlib.asynccontextmanager
-async def stealing(parts: Parts, link: Link, attendance: Attendance) -> AsyncIterator[Thief]:
+async def stealing(parts: Parts, link: Link, attendance: Attendance) -> AsyncIterator[Routing]:
     """Steal, and be stolen from, as long as the context lasts."""
     subjects, service, instance = parts.micro.subjects, parts.service, parts.instance.id
     peers, prefix, slots = LinkPeers(link), parts.settings.inbox_prefix, service.slots
@@ -111,7 +130,7 @@ async def stealing(parts: Parts, link: Link, attendance: Attendance) -> AsyncIte
     slots.look_elsewhere, slots.hand_off = thief.look_elsewhere, victim.hand_off
     running = [asyncio.create_task(each.run()) for each in (victim, thief, room)]
     try:
-        yield thief
+        yield Routing(thief, victim)
     finally:
         thief.stop()
         for task in running:

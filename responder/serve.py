@@ -207,15 +207,17 @@ async def _drain(
 async def _leave_and_finish(link: Link, listening: Listening, durable: Durable | None) -> None:
     if durable is not None:
         await durable.stop()
-    if listening.thief is not None:
-        listening.thief.stop()
+    if listening.routing is not None:
+        listening.routing.thief.stop()
     joined = await listening.presence.stop()
     await link.leave([*joined[::-1], *listening.memberships[::-1]])
     # What has not been started moves to another responder; it could not come back here now.
     listening.attendance.drain()
+    if listening.routing is not None:
+        await listening.routing.retire()
     await link.wait_until_handled()
-    if listening.thief is not None:
-        await listening.thief.wait_until_done()
+    if listening.routing is not None:
+        await listening.routing.thief.wait_until_done()
     if durable is not None:
         await durable.wait_until_done()
     await link.wait_until_sent()

@@ -83,6 +83,7 @@ class Slots:
         self._decided = asyncio.Event()
         self._shown: set[Waiting[Ticket]] = set()
         self._waited = 0
+        self._expected: set[str] = set()
         self.look_elsewhere: Callable[[], bool] = lambda: False
         self.hand_off: Callable[[Waiting[Ticket]], Awaitable[bool]] = _keep
 
@@ -107,12 +108,13 @@ class Slots:
     @property
     def room(self) -> int:
         """How many more requests can be taken in."""
-        return 0 if self._is_closed else self._free + max(0, self._backlog_max - self.backlog)
+        places = self._free + max(0, self._backlog_max - self.backlog) - len(self._expected)
+        return 0 if self._is_closed else max(0, places)
 
     @property
     def _has_place(self) -> bool:
         # Whoever waits while a slot looks for older work elsewhere has as good as got it.
-        return self._free > 0 or self.backlog < self._backlog_max + self._kept
+        return self._free > 0 or self.backlog + len(self._expected) < self._backlog_max + self._kept
 
     @property
     def backlog(self) -> int:
@@ -200,7 +202,8 @@ class Slots:
     async def _wait_for_turn(self, waiting: Waiting[Ticket], now: float) -> None:
         if now >= waiting.deadline:
             raise WaitedTooLongError
-        if not self._has_place and not self._is_closed and await self.hand_off(waiting):
+        has_place = self._is_expected(waiting) or self._has_place
+        if not has_place and not self._is_closed and await self.hand_off(waiting):
             raise HandedOnError
         if self._is_closed:
             raise BacklogClosedError
@@ -208,7 +211,7 @@ class Slots:
             self._use_free()
             self._backlog.start(waiting.caller)
             return
-        if not self._has_place:
+        if not (has_place or self._has_place):
             raise BacklogFullError(self._turnover.retry_after_ms(asyncio.get_running_loop().time()))
         self._add(waiting)
         waiter = waiting.ticket.turn
@@ -266,6 +269,27 @@ class Slots:
         while self._waited <= seen:
             self._waits.clear()
             await self._waits.wait()
+
+    @contextlib.contextmanager
+    def expecting(self, attempt: str) -> Iterator[None]:
+        """Keep a place for a request that a peer hands over; it is its own from when it comes."""
+        self._expected.add(attempt)
+        try:
+            yield
+        finally:
+            self._expected.discard(attempt)
+
+    def _is_expected(self, waiting: Waiting[Ticket]) -> bool:
+        work = waiting.ticket.work
+        if work is None or work.attempt not in self._expected:
+            return False
+        self._expected.discard(work.attempt)
+        return True
+
+    def waiting(self) -> list[Waiting[Ticket]]:
+        """Give what waits and may leave, the oldest first."""
+        leaving = [waiting for waiting in self._backlog if waiting.ticket.work is not None]
+        return sorted(leaving, key=lambda waiting: waiting.arrived_at)
 
     def hand_on(self, before: Best | None, fits: Callable[[Work], bool]) -> Waiting[Ticket] | None:
         """Take out the next request that may leave, for a peer, if it comes before what the peer has itself.

@@ -29,6 +29,8 @@ _LINGER_S = 1.0
 _ROOM_S = 0.05
 _TRIES = 4
 _OFFERS_MAX = 8
+# The same for everything that waits, when this responder stops or is not fit for work.
+_ALL_S = 2.0
 # After word that nobody has room, nobody is asked for so long.
 _NO_ROOM_S = 0.02
 # How long a plain request is set aside for a thief that has not said that it is ready.
@@ -122,7 +124,14 @@ class Victim:
 
     async def hand_off(self, waiting: Waiting[Ticket]) -> bool:
         """Give a request that finds no place here to a peer with room in its backlog; says whether one has it."""
-        until = asyncio.get_running_loop().time() + _ROOM_S
+        return await self._hand_off(waiting, _ROOM_S)
+
+    async def hand_off_all(self) -> None:
+        """Give what waits here to peers with room, as far as they have it."""
+        await asyncio.gather(*(self._hand_off(waiting, _ALL_S) for waiting in self.slots.waiting()))
+
+    async def _hand_off(self, waiting: Waiting[Ticket], within_s: float) -> bool:
+        until = asyncio.get_running_loop().time() + within_s
         work = waiting.ticket.work
         if work is None or not self._may_leave(work):
             return False

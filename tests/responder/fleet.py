@@ -20,7 +20,7 @@ from responder.callers import Incoming
 from responder.execution import NOBODY, Audience, Execution
 from responder.link import Link
 from responder.outcome import Failure, Success, classify
-from responder.routing import stealing
+from responder.routing import Routing, stealing
 from responder.run import Observation, RunLimits, Runner
 from responder.service import Service
 from responder.sessions import Sessions
@@ -67,7 +67,13 @@ class Node:
     link: BusLink
     service: Service
     attendance: Attendance
-    thief: Thief | None = None
+    routing: Routing | None = None
+
+    @property
+    def thief(self) -> Thief:
+        """What takes from others."""
+        assert self.routing is not None
+        return self.routing.thief
 
     @property
     def slots(self) -> Slots:
@@ -136,7 +142,7 @@ class Fleet:
             settings=SimpleNamespace(inbox_prefix="_INBOX"),
         )
         entered = stealing(cast("Parts", parts), cast("Link", link), attendance)
-        node.thief = await self.stack.enter_async_context(entered)
+        node.routing = await self.stack.enter_async_context(entered)
         beating = asyncio.create_task(sessions.beat(lambda: True))
         self.stack.callback(beating.cancel)
         return node

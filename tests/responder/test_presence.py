@@ -67,7 +67,7 @@ class Scene:
     resumed: int = 0
 
     def __post_init__(self) -> None:
-        duty = Duty(self._look, self._trial, lambda reason: self.link.log.append(f"let go: {reason}"), self._resume)
+        duty = Duty(self._look, self._trial, self._let_go, self._resume)
         self.presence = Presence(self.link, self.fitness, duty, (HEALTH, EXECUTE), (LIMITED,))
 
     @property
@@ -75,6 +75,9 @@ class Scene:
         """What has happened since the last time."""
         log, self.link.log = self.link.log, []
         return log
+
+    async def _let_go(self, reason: str) -> None:
+        self.link.log.append(f"let go: {reason}")
 
     def _resume(self) -> None:
         self.resumed += 1

@@ -140,6 +140,53 @@ async def test_what_is_over_the_limit_of_one_waits_at_another(tmp_path: Path, at
 
 
 @virtual_time
+async def test_who_retires_gives_what_waits_to_those_with_room(tmp_path: Path) -> None:
+    """All of it that may leave and finds a place goes there at once, keeps its time, and is answered once."""
+    async with Fleet.of(tmp_path, 1, 1, backlog_max=4) as fleet:
+        first, second = fleet.nodes
+        await fleet.ask("first", 5.0, at=first)
+        await fleet.ask("second", 5.0, at=second)
+        await fleet.ask("kept", 1.0, at=first, idempotency_key="k")
+        for number in range(3):
+            await fleet.ask(f"w{number}", 1.0, at=first)
+            await advance(0.1)
+        assert (first.slots.backlog, second.slots.backlog) == (4, 0)
+        await fleet.ask("younger", 1.0, at=second)
+        assert first.routing is not None
+        await first.routing.retire()
+        assert (first.slots.backlog, second.slots.backlog) == (1, 4)
+        await advance(20)
+        assert set(fleet.replies.values()) == {1}
+        assert {outcome for _, outcome in fleet.replies} == {"ok"}
+        assert [name for name in fleet.started if name not in {"first", "kept"}] == [
+            "second",
+            "w0",
+            "w1",
+            "w2",
+            "younger",
+        ]
+
+
+@virtual_time
+async def test_who_retires_keeps_what_nobody_has_room_for(tmp_path: Path) -> None:
+    """What finds no place elsewhere still waits here, in its order."""
+    async with Fleet.of(tmp_path, 1, 1, backlog_max=3) as fleet:
+        first, second = fleet.nodes
+        await fleet.ask("here", 5.0, at=first)
+        await fleet.ask("there", 5.0, at=second)
+        await fleet.ask("there0", 1.0, at=second)
+        await fleet.ask("there1", 1.0, at=second)
+        for number in range(3):
+            await fleet.ask(f"w{number}", 1.0, at=first)
+            await advance(0.1)
+        assert first.routing is not None
+        await first.routing.retire()
+        assert (first.slots.backlog, second.slots.backlog) == (2, 3)
+        await advance(20)
+        assert len(fleet.started) == len(set(fleet.started)) == len(fleet.replies) == 7
+
+
+@virtual_time
 async def test_refused_where_it_was_taken_in(tmp_path: Path) -> None:
     """The requester of an attended request, which has heard of it elsewhere, gets the refusal as a result."""
     async with Fleet.of(tmp_path, 1, 1, backlog_max=1) as fleet:
