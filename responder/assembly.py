@@ -14,8 +14,10 @@ from responder.attended import Instance
 from responder.claims import Claims
 from responder.cli_environment import CLIEnvironment
 from responder.cli_probe import CLIProbe
+from responder.demand import Demand
 from responder.execution import Execution
 from responder.fitness import Fitness, Pace
+from responder.freshness import Freshness
 from responder.health import Health
 from responder.keyed import Keyed
 from responder.looks import Looks
@@ -25,6 +27,9 @@ from responder.run import RunLimits, Runner
 from responder.service import Service
 from responder.settings import ResponderSettings
 from responder.slots import Slots
+from responder.standby import Standby, StandbyLimits
+from responder.standby_arguments import mold_of_arguments
+from responder.standby_process import Ground
 from responder.statistics import Statistics
 from responder.sweep import Sweeper
 from responder.tracing import Tracing
@@ -86,19 +91,36 @@ def assemble(settings: ResponderSettings, host: Mapping[str, str], *, tracing: b
     )
     spans = Tracing()
     instance = Instance(new_ulid(), settings.name, BEAT_S, 2 * settings.prompt_max_bytes + _REQUEST_REST_BYTES)
+    policy = argument_policy(settings)
+    ground = Ground(str(cli), environment.build_ahead(), directories, sweeper, limits, runner.stopped)
+    fitness = Fitness(pace)
+    standby = None if cli is None else _standby(settings, policy, ground, Freshness(cli, host))
+    if standby is not None:
+        standby.is_fit = lambda: fitness.reason is None
     service = Service(
         inbox_prefix=settings.inbox_prefix,
-        admission=Admission(request_limits, argument_policy(settings), directories),
+        admission=Admission(request_limits, policy, directories),
         slots=Slots(settings.slots, settings.backlog_max, settings.batch_max_wait_s),
-        execution=Execution(cli, runner, environment, directories, spans),
+        execution=Execution(cli, runner, environment, directories, spans, standby),
         keyed=Keyed(Claims(MemoryRecords(settings.keep_results_s), instance.id)),
         answers=Answers(settings.name, environment.secrets()),
         tracing=spans,
         statistics=Statistics(datetime.now(UTC)),
-        fitness=Fitness(pace),
+        fitness=fitness,
     )
     probe = CLIProbe(cli, runner, environment)
     looks = Looks(probe, service.slots, settings.scratch)
     health = Health(service, probe, version())
     micro = Micro(settings.name, version(), subjects, service.slots, service.statistics, service.fitness)
     return Parts(settings, mark, instance, sweeper, runner, probe, looks, service, health, micro)
+
+
+def _standby(
+    settings: ResponderSettings, policy: ArgumentPolicy, ground: Ground, freshness: Freshness
+) -> Standby | None:
+    count_max = 2 * settings.slots if settings.standby_max is None else settings.standby_max
+    if not count_max:
+        return None
+    molds = (mold_of_arguments(policy.arguments(args)) for args in settings.standby_args)
+    limits = StandbyLimits(count_max, settings.standby_memory_mb * 1024 * 1024, age_max_s=settings.standby_age_max_s)
+    return Standby(ground, limits, Demand(mold for mold in molds if mold is not None), freshness)

@@ -45,7 +45,7 @@ class Child:
         started_at: `time.monotonic()` of its start, in seconds.
     """
 
-    def __init__(self, process: subprocess.Popen[bytes], stdout: int, stderr: int) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], stdout: int | None, stderr: int) -> None:
         self._process = process
         self._stdout = stdout
         self._stderr = stderr
@@ -56,13 +56,14 @@ class Child:
         self.started_at = time.monotonic()
 
     @classmethod
-    def start(
+    def start(  # noqa: PLR0913 # what a process is started with
         cls,
         argv: Sequence[str],
         *,
         env: Mapping[str, str],
         cwd: str,
-        stdin: bytes = b"",
+        stdin: bytes | int = b"",
+        stdout: int | None = None,
         output_max_bytes: int = OUTPUT_MAX_BYTES,
     ) -> Self:
         """Start a process in a session of its own.
@@ -71,7 +72,8 @@ class Child:
             argv: Executable (an absolute path) and arguments.
             env: Its whole environment.
             cwd: Its working directory.
-            stdin: What it reads, then end of file.
+            stdin: What it reads, then end of file; or a descriptor, which stays the caller's.
+            stdout: A descriptor to print to, which stays the caller's; None for a memory file.
             output_max_bytes: The most it can print on stdout and on stderr each; writing more fails there.
 
         Raises:
@@ -81,19 +83,28 @@ class Child:
         if not os.access(argv[0], os.X_OK):
             raise ChildNotFoundError("there is no such executable")
         try:
-            return cls._start(argv, env, cwd, stdin, output_max_bytes)
+            return cls._start(argv, env, cwd, (stdin, stdout), output_max_bytes)
         except OSError as error:  # no descriptor, no memory, no process left
             raise ChildStartError(os.strerror(error.errno or 0)) from error
 
     @classmethod
-    def _start(cls, argv: Sequence[str], env: Mapping[str, str], cwd: str, stdin: bytes, output_max_bytes: int) -> Self:
+    def _start(
+        cls,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        cwd: str,
+        given: tuple[bytes | int, int | None],
+        output_max_bytes: int,
+    ) -> Self:
+        stdin, sink = given
         with contextlib.ExitStack() as on_error:
-            stdout, stderr = (_output_file(name, output_max_bytes, on_error) for name in ("stdout", "stderr"))
+            stdout = _output_file("stdout", output_max_bytes, on_error) if sink is None else sink
+            stderr = _output_file("stderr", output_max_bytes, on_error)
             with contextlib.ExitStack() as stdin_files:
-                source = _input_file(stdin, stdin_files)
+                source = stdin if isinstance(stdin, int) else _input_file(stdin, stdin_files)
                 process = _popen(argv, env, cwd, (source, stdout, stderr))
             try:
-                child = cls(process, stdout, stderr)
+                child = cls(process, stdout if sink is None else None, stderr)
             except OSError:  # what cannot be watched does not run
                 process.kill()
                 process.wait()
@@ -134,10 +145,12 @@ class Child:
 
     def read_stdout(self, limit: int) -> bytes:
         """Give what it printed, at most `limit` bytes."""
-        return os.pread(self._stdout, min(limit, _written(self._stdout)), 0)
+        return b"" if self._stdout is None else os.pread(self._stdout, min(limit, _written(self._stdout)), 0)
 
     def read_printed(self, offset: int, limit: int) -> bytes:
         """Give what it has printed so far from an offset on, at most `limit` bytes."""
+        if self._stdout is None:
+            return b""
         return os.pread(self._stdout, max(0, min(limit, _written(self._stdout) - offset)), offset)
 
     def read_stderr(self, limit: int) -> bytes:
@@ -147,7 +160,8 @@ class Child:
 
     def close(self) -> None:
         """Release the memory files of a child that has exited."""
-        os.close(self._stdout)
+        if self._stdout is not None:
+            os.close(self._stdout)
         os.close(self._stderr)
 
     def _reap(self) -> None:
@@ -203,5 +217,5 @@ def _output_file(name: str, max_bytes: int, files: contextlib.ExitStack) -> int:
     return descriptor
 
 
-def _written(descriptor: int) -> int:
-    return os.lseek(descriptor, 0, os.SEEK_CUR)
+def _written(descriptor: int | None) -> int:
+    return 0 if descriptor is None else os.lseek(descriptor, 0, os.SEEK_CUR)

@@ -11,6 +11,8 @@ from responder.child import ChildStartError
 from responder.cli_environment import CLIEnvironment
 from responder.outcome import Failure, Success, classify
 from responder.run import Command, Observation, OutputListener, Runner
+from responder.standby import Standby
+from responder.standby_process import Turn
 from responder.tracing import Tracing, current_trace_headers, set_observation, set_outcome
 from responder.working_directory import WorkingDirectories
 
@@ -43,6 +45,7 @@ class Execution:
         environment: Builds the CLI's environment.
         directories: Opens the working directory.
         tracing: Starts the spans.
+        standby: Has processes that were started ahead; None where there are none.
     """
 
     cli: Path | None
@@ -50,6 +53,7 @@ class Execution:
     environment: CLIEnvironment
     directories: WorkingDirectories
     tracing: Tracing
+    standby: Standby | None = None
 
     async def execute(self, job: Job, audience: Audience = NOBODY) -> tuple[Success | Failure, Observation]:
         """Run a job, which holds a slot, to its end or its deadline.
@@ -62,20 +66,45 @@ class Execution:
             RequestError: Its directory has gone since it was admitted.
         """
         with self.tracing.invoke_agent() as span:
-            try:
-                async with self.directories.enter(job.cwd) as cwd:
-                    seen = await self._run(job, cwd, audience)
-            except ChildStartError as error:
-                seen = Observation(start_error=str(error))
+            seen = await self._serve(job, audience) or await self._run_cold(job, audience)
             # A large output takes a while to read: not on the event loop, where other requests wait.
             reading = partial(classify, seen, job.arguments.output_format)
             outcome = reading() if len(seen.stdout) < _LARGE_BYTES else await asyncio.to_thread(reading)
             set_outcome(span, outcome)
         return outcome, seen
 
+    async def _serve(self, job: Job, audience: Audience) -> Observation | None:
+        """Have a process that was started ahead serve a job, if there is one; it ends in the background."""
+        process = None if self.standby is None else self.standby.take(job)
+        if self.cli is None or self.standby is None or process is None:
+            return None
+        with self.tracing.cli_process(self.cli.name, "standby") as span:
+            turn = Turn(
+                prompt=job.prompt,
+                trace_headers=current_trace_headers() if self.environment.tracing else {},
+                deadline=job.deadline,
+                cancelled=audience.cancelled,
+                on_output=audience.on_output,
+            )
+            try:
+                seen = await process.serve(turn)
+            finally:
+                self.standby.retire(process)
+            set_observation(span, seen)
+        return seen
+
+    async def _run_cold(self, job: Job, audience: Audience) -> Observation:
+        try:
+            async with self.directories.enter(job.cwd) as cwd:
+                return await self._run(job, cwd, audience)
+        except ChildStartError as error:
+            return Observation(start_error=str(error))
+
     async def _run(self, job: Job, cwd: str, audience: Audience) -> Observation:
         if self.cli is None:
             return Observation(not_found=True)
+        if self.standby is not None:
+            self.standby.note_cold()
         with self.tracing.cli_process(self.cli.name, "cold") as span:
             command = Command(
                 argv=(str(self.cli), *job.arguments.argv),

@@ -57,3 +57,15 @@ def _read_children(pid: int) -> set[int]:
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):
                 found.update(map(int, (thread / "children").read_text().split()))
     return found
+
+
+def resident_bytes(pid: int) -> int:
+    """Give the memory a process has resident, shared pages included; 0 when it is gone.
+
+    Source: proc_pid_statm(5).
+    """
+    try:
+        pages = int((_PROC / str(pid) / "statm").read_text().split()[1])
+    except (OSError, IndexError):
+        return 0
+    return pages * os.sysconf("SC_PAGESIZE")

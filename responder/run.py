@@ -102,6 +102,11 @@ class Runner:
         self._limits = limits
         self._stopped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
+    @property
+    def stopped(self) -> asyncio.Future[None]:
+        """Done once every run is to end at once."""
+        return self._stopped
+
     def stop_all(self) -> None:
         """Kill every run now, and every later one at its start; their observations say `RESPONDER_STOPPED`."""
         if not self._stopped.done():

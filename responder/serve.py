@@ -92,11 +92,16 @@ async def serve(
             parts.micro.subjects.execute,
             settings.slots,
         )
+        standby = parts.service.execution.standby
+        if standby is not None:
+            await stack.enter_async_context(standby.kept())
         is_unreachable.add(link.closed)
         ends: set[asyncio.Future[Any]] = {signals.first, guard.exited, *is_unreachable}
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         if not signals.first.done():
             _log.error("stopping: the connection to NATS, the embedded server or the watchdog has ended")
+        if standby is not None:
+            standby.stop_starting()
         # Nobody would hear what is still finished once NATS has gone for good.
         is_lost = any(future.done() for future in is_unreachable)
         if is_lost:

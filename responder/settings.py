@@ -27,7 +27,7 @@ from contract import (
     mask_servers,
     split_servers,
 )
-from responder.arguments import OPT_INS
+from responder.arguments import DEFAULT_ARGS, OPT_INS
 from responder.child import OUTPUT_MAX_BYTES
 
 ENV_PREFIX = "CLAUDE_RESPONDER_"
@@ -96,6 +96,22 @@ class ResponderSettings(BaseSettings):
     )
     stop_step_s: float = Field(2.0, ge=0, le=60, description="seconds between SIGINT, SIGTERM and SIGKILL to a run")
     steal: bool = Field(default=True, description="whether a free slot takes what waits at another responder")
+    standby_max: int | None = Field(
+        None,
+        ge=0,
+        le=1000,
+        description="how many CLIs may be started ahead of their requests (default: two for each slot; 0: none)",
+    )
+    standby_memory_mb: int = Field(
+        2048, ge=0, le=1_000_000, description="how much memory these may have in all, in MiB of resident size"
+    )
+    standby_age_max_s: float = Field(
+        600.0, ge=1, le=86_400, allow_inf_nan=False, description="after how long one that waits is replaced, in seconds"
+    )
+    standby_args: tuple[tuple[str, ...], ...] = Field(
+        (DEFAULT_ARGS,),
+        description="argument lists for which one is always kept, as JSON: an array of arrays of strings",
+    )
     unattended_max_s: float = Field(
         30.0,
         ge=5,

@@ -78,8 +78,12 @@ class Sweeper:
         self._running[run] = pid
 
     def register_other(self, pid: int) -> None:
-        """Note a child that is no run's and stays."""
+        """Note a child that is no run's and stays, or is none yet."""
         self._others.add(pid)
+
+    def forget_other(self, pid: int) -> None:
+        """Note that such a child has ended, or has become a run's."""
+        self._others.discard(pid)
 
     async def sweep(self, run: str) -> int:
         """Kill and reap all that a run has left; its CLI has exited.

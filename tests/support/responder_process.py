@@ -63,6 +63,14 @@ class ResponderProcess:
         await wait_until(lambda: not self.descendants(), f"no process below {self.name}")
 
 
+_ENVIRONMENT = {
+    "PATH": f"{Path(sys.executable).parent}:{os.defpath}",
+    "PYTHONPATH": str(ROOT),
+    # Most CLIs of tests are scripts that know one prompt, and no stream of them.
+    "CLAUDE_RESPONDER_STANDBY_MAX": "0",
+}
+
+
 @contextlib.asynccontextmanager
 async def responder_process(
     name: str, env: Mapping[str, str], *options: str, ready: bool = True, module: str = "responder"
@@ -71,14 +79,14 @@ async def responder_process(
 
     Args:
         name: Its id.
-        env: Its whole environment, besides PATH and what Python needs.
+        env: Its whole environment, besides PATH, what Python needs, and that no CLI is started ahead.
         options: More of its command line.
         ready: Whether to wait until it listens.
         module: The program.
     """
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", module, "serve", "--name", name, *options,
-        env={"PATH": f"{Path(sys.executable).parent}:{os.defpath}", "PYTHONPATH": str(ROOT), **env},
+        env={**_ENVIRONMENT, **env},
         cwd="/",
         stdin=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
