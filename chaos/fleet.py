@@ -83,6 +83,8 @@ class Fleet:
             "CLAUDE_RESPONDER_NAME": name,
             "CLAUDE_RESPONDER_SLOTS": str(SLOTS),
             "CLAUDE_RESPONDER_SCRATCH": str(self.folder),
+            # The CLI of these cases is a script that knows no stream.
+            "CLAUDE_RESPONDER_STANDBY_MAX": "0",
         }
         self.responders[name] = await self.stack.enter_async_context(started(name, argv, environment, self.folder))
         await self.responders[name].wait_until_said("ready: responder")
