@@ -38,6 +38,7 @@ class HealthReply(BaseModel):
         slots: How many runs it may have at a time.
         in_flight: How many it has.
         backlog: How many requests wait for a slot.
+        standby: How many CLIs stand ready, started ahead of their requests.
         expired: How many were not started because their deadline had passed.
         uptime_s: Seconds since it was started.
         deep: Whether a real prompt was run, and how it ended; none when it was not asked for.
@@ -54,6 +55,7 @@ class HealthReply(BaseModel):
     slots: int
     in_flight: int
     backlog: int
+    standby: int = 0
     expired: int = 0
     uptime_s: float
     deep: bool | None = None

@@ -59,6 +59,7 @@ class Health:
             slots=service.slots.count,
             in_flight=service.slots.in_flight,
             backlog=service.slots.backlog,
+            standby=0 if service.execution.standby is None else service.execution.standby.ready,
             expired=service.statistics.expired,
             uptime_s=round(service.statistics.uptime_s(), 3),
             deep=deep,

@@ -90,6 +90,11 @@ class Standby:
     def __repr__(self) -> str:
         return f"<Standby {len(self._waiting)} of {self.limits.count_max}>"
 
+    @property
+    def ready(self) -> int:
+        """How many have started and wait."""
+        return sum(process.is_ready and process.is_usable for process in self._waiting)
+
     def note_cold(self) -> None:
         """Note that a CLI is started cold now, which takes a core for a second or so."""
         self._colds.append(asyncio.get_running_loop().time())

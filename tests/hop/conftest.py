@@ -1,5 +1,6 @@
 """What the tests of the hop stand on: NATS, a stub API, an environment from nothing, responders, a raw caller."""
 
+import asyncio
 import json
 import os
 from collections.abc import AsyncIterator
@@ -74,6 +75,18 @@ class Fleet:
         responder = await self.stack.enter_async_context(process)
         self.responders.append(responder)
         return responder
+
+
+async def wait_until_standing_by(caller: "RawCaller", responder: str, count: int = 1) -> None:
+    """Wait until so many CLIs of a responder stand ready."""
+
+    async def ready() -> int:
+        reply = await caller.client.request(f"claude.cli.health.{responder}", b"", timeout=5)
+        return int(json.loads(reply.data)["standby"])
+
+    async with asyncio.timeout(30):
+        while await ready() < count:  # noqa: ASYNC110 # it answers, and tells nothing by itself
+            await asyncio.sleep(0.05)
 
 
 @pytest.fixture
