@@ -35,6 +35,9 @@ schema: setup ## write docs/schema from the models
 bench: setup ## measure the hop, side by side with the bare spawn
 	@$(PYTHON) -m bench
 
+bench-cli: setup $(CLAUDE_CLI) ## cold CLIs beside those that stand ready, with the real CLI
+	@CLAUDE_CLI=$(CLAUDE_CLI) $(PYTHON) -m bench.modes
+
 bench-routing: setup ## the fleet's routing beside one ideal queue, and a plot (QUICK=1: does it work?; PART=join: one of its parts)
 	@$(PYTHON) -m bench.routing $(if $(QUICK),--quick) $(foreach name,$(PART),--part $(name)) --plot routing.svg --json routing.json
 
@@ -63,4 +66,4 @@ $(NODE_NATS)/installed:
 	@$(NPM) --prefix $(NODE_NATS) nats@$(NODE_NATS_VERSION)
 	@touch $@
 
-.PHONY: help demo test check lint types model schema bench bench-routing chaos up setup clean
+.PHONY: help demo test check lint types model schema bench bench-cli bench-routing chaos up setup clean

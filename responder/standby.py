@@ -8,6 +8,7 @@ replaced.
 import asyncio
 import contextlib
 import logging
+import math
 import os
 from collections import deque
 from collections.abc import AsyncIterator, Callable
@@ -17,6 +18,7 @@ from responder.admission import Job
 from responder.child import ChildStartError
 from responder.demand import Demand
 from responder.freshness import Freshness, State
+from responder.looks import memory_left
 from responder.processes import resident_bytes
 from responder.standby_arguments import Mold, mold_of
 from responder.standby_process import Ground, StandbyProcess
@@ -30,6 +32,8 @@ _START_MAX_S = 20.0
 _PAUSE_FIRST_S = 5.0
 _PAUSE_MAX_S = 600.0
 _USUAL_BYTES = 200 * 1024 * 1024
+# So much is left to those that run: their tools, and sessions that grow.
+_MEMORY_KEPT_BYTES = 1024 * 1024 * 1024
 # While each core has a cold start to do that is younger than this, nothing is started ahead, for so long at most: 20
 # requests at once on 4 slots take 7.5 s otherwise, as long as with cold starts alone.
 _COLD_START_S = 1.0
@@ -70,6 +74,7 @@ class Standby:
         demand: What is wanted.
         freshness: Tells whether the host is still as it was.
         is_fit: Says whether this responder may run anything.
+        memory_left: Gives the bytes that one more process can have.
     """
 
     ground: Ground
@@ -77,12 +82,15 @@ class Standby:
     demand: Demand
     freshness: Freshness
     is_fit: Callable[[], bool] = lambda: True
+    memory_left: Callable[[], float] = memory_left
     _waiting: dict[StandbyProcess, State] = field(default_factory=dict, repr=False)
     _ending: set[asyncio.Task[None]] = field(default_factory=set, repr=False)
     _pauses: dict[Mold, _Pause] = field(default_factory=dict, repr=False)
     _wake: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
     _usual_bytes: int = _USUAL_BYTES
     _is_stopping: bool = False
+    _look_at: float = 0.0
+    _affordable: int = 0
     _proven: State | None = field(default=None, repr=False)
     _colds: deque[float] = field(default_factory=lambda: deque(maxlen=_CORES), repr=False)
     _postponed_at: float | None = None
@@ -151,7 +159,10 @@ class Standby:
     async def _keep(self) -> None:
         while True:
             self._wake.clear()
-            self._drop()
+            now = asyncio.get_running_loop().time()
+            if now >= self._look_at:
+                self._look_at = now + _LOOK_EVERY_S
+                self._look(now)
             mold = self._next()
             if mold is not None:
                 await self._start(mold)
@@ -171,15 +182,17 @@ class Standby:
     def _is_good(self, process: StandbyProcess, then: State, state: State, now: float) -> bool:
         return process.is_usable and then == state and now - process.started_at < self.limits.age_max_s
 
-    def _drop(self) -> None:
-        """End what is of no use any more, and what is more than wanted."""
-        now, state = asyncio.get_running_loop().time(), self.freshness.state()
+    def _look(self, now: float) -> None:
+        """End what is of no use any more, and what is more than wanted or than there is memory for."""
+        state = self.freshness.state()
+        left_bytes = self.memory_left() - _MEMORY_KEPT_BYTES
+        more = left_bytes // self._usual_bytes if math.isfinite(left_bytes) else self.limits.count_max
+        self._affordable = max(0, len(self._waiting) + int(more))
         left = self._wanted(now)
         for process, then in sorted(self._waiting.items(), key=lambda item: item[0].started_at, reverse=True):
             mold = process.mold
             size = resident_bytes(process.pid)
             if process.is_ready:
-                self._proven = then
                 self._usual_bytes = size or self._usual_bytes
             is_dumb = not process.is_ready and now - process.started_at > _START_MAX_S
             if is_dumb or not process.is_usable:
@@ -192,7 +205,7 @@ class Standby:
                 self.retire(process)
 
     def _wanted(self, now: float) -> dict[Mold, int]:
-        affordable = self.limits.memory_max_bytes // self._usual_bytes
+        affordable = min(self._affordable, self.limits.memory_max_bytes // self._usual_bytes)
         return self.demand.wanted(now, min(self.limits.count_max, affordable))
 
     def _next(self) -> Mold | None:
@@ -230,6 +243,8 @@ class Standby:
             return
         self._waiting[process] = state
         await asyncio.wait({process.settled}, timeout=_START_MAX_S)
+        if process.is_ready:
+            self._proven = state
 
     def _pause(self, mold: Mold, now: float) -> None:
         before = self._pauses.get(mold)
