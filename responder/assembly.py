@@ -20,7 +20,7 @@ from responder.fitness import Fitness, Pace
 from responder.freshness import Freshness
 from responder.health import Health
 from responder.keyed import Keyed
-from responder.looks import Looks
+from responder.looks import Looks, memory_left
 from responder.micro import Micro
 from responder.records import MemoryRecords
 from responder.run import RunLimits, Runner
@@ -96,7 +96,7 @@ def assemble(settings: ResponderSettings, host: Mapping[str, str], *, tracing: b
     fitness = Fitness(pace)
     standby = None if cli is None else _standby(settings, policy, ground, Freshness(cli, host))
     if standby is not None:
-        standby.is_fit = lambda: fitness.reason is None
+        standby.is_fit, standby.memory_left = lambda: fitness.reason is None, memory_left
     service = Service(
         inbox_prefix=settings.inbox_prefix,
         admission=Admission(request_limits, policy, directories),

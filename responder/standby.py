@@ -18,7 +18,6 @@ from responder.admission import Job
 from responder.child import ChildStartError
 from responder.demand import Demand
 from responder.freshness import Freshness, State
-from responder.looks import memory_left
 from responder.processes import resident_bytes
 from responder.standby_arguments import Mold, mold_of
 from responder.standby_process import Ground, StandbyProcess
@@ -82,7 +81,7 @@ class Standby:
     demand: Demand
     freshness: Freshness
     is_fit: Callable[[], bool] = lambda: True
-    memory_left: Callable[[], float] = memory_left
+    memory_left: Callable[[], float] = lambda: math.inf
     _waiting: dict[StandbyProcess, State] = field(default_factory=dict, repr=False)
     _ending: set[asyncio.Task[None]] = field(default_factory=set, repr=False)
     _pauses: dict[Mold, _Pause] = field(default_factory=dict, repr=False)
