@@ -63,7 +63,7 @@ class _Aside:
     Attributes:
         waiting: The request.
         is_given: Whether it is the thief's.
-        timer: Takes it back, or forgets it.
+        timer: Takes it back, or forgets it; none while it is only offered.
     """
 
     waiting: Waiting[Ticket]
@@ -207,13 +207,15 @@ class Victim:
         return self._frame(FrameKind.GO)
 
     def _answer_refused(self, frame: Frame) -> tuple[dict[str, str], bytes]:
-        """Take a request back; one that a thief cannot run is offered no more: the next one may not either."""
+        """Take a request back; one that a thief cannot run is offered no more: the next one may not either.
+
+        What is offered to a peer with room is still here: it is that peer's answer to the offer that says no.
+        """
         aside = self._asides.get(frame.lease or 0)
-        if aside is not None and frame.lease is not None and not aside.is_given:
+        if aside is not None and frame.lease is not None and aside.timer is not None and not aside.is_given:
             if frame.kind is FrameKind.NONE:
                 aside.waiting.ticket.work = None
-            if aside.timer is not None:
-                aside.timer.cancel()
+            aside.timer.cancel()
             self._take_back(frame.lease)
         return self._frame(FrameKind.CANCEL)
 

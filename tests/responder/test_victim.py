@@ -439,6 +439,21 @@ async def test_a_peer_that_is_too_late_gets_no_go() -> None:
         assert await scene.ready("b", lease=lease) == "cancel"
 
 
+@pytest.mark.parametrize("kind", [FrameKind.NONE, FrameKind.CANCEL])
+@virtual_time
+async def test_an_offer_is_no_handing_on_that_could_be_given_back(kind: FrameKind) -> None:
+    """A peer that says so to an offer's number changes nothing: it is refused here, and no slot goes to it."""
+    scene = await Scene.make(backlog_max=1)
+    await full(scene, say(scene, kind))
+    await scene.wait("b")
+    assert (scene.fate("b"), scene.slots.backlog) == ("BacklogFullError", 1)
+    scene.waiters["a"].cancel()
+    await settle()
+    scene.free()
+    await settle()
+    assert scene.slots.in_flight == 0
+
+
 @virtual_time
 async def test_cancelled_while_a_peer_is_asked() -> None:
     """Nobody gets a go for it."""
