@@ -408,6 +408,7 @@ async def test_what_finds_no_place_goes_to_a_peer_with_room() -> None:
     await scene.wait("b")
     assert (scene.fate("b"), peers.asked, scene.slots.backlog) == ("HandedOnError", 3, 1)
     assert await scene.ready("b") == "go"
+    scene.free()
 
 
 @virtual_time
@@ -424,6 +425,7 @@ async def test_nobody_has_room() -> None:
     peers.is_connected = False
     await scene.wait("f")
     assert (scene.fate("e"), scene.fate("f"), peers.asked) == ("BacklogFullError", "BacklogFullError", 2)
+    scene.free()
 
 
 @virtual_time
@@ -437,6 +439,7 @@ async def test_a_peer_that_is_too_late_gets_no_go() -> None:
     assert scene.fate("b") == "BacklogFullError"
     for lease in range(5):
         assert await scene.ready("b", lease=lease) == "cancel"
+    scene.free()
 
 
 @pytest.mark.parametrize("kind", [FrameKind.NONE, FrameKind.CANCEL])
@@ -464,6 +467,7 @@ async def test_cancelled_while_a_peer_is_asked() -> None:
     await settle()
     assert await scene.ready("b", lease=1) == "cancel"
     assert scene.fate("b") == "cancelled"
+    scene.free()
 
 
 @virtual_time
