@@ -31,6 +31,8 @@ _TRIES = 4
 _OFFERS_MAX = 8
 # The same for everything that waits, when this responder stops or is not fit for work.
 _ALL_S = 2.0
+# So long one of them is waited for: one that is frozen must not hold up all that has to go.
+_PEER_S = 0.5
 # After word that nobody has room, nobody is asked for so long.
 _NO_ROOM_S = 0.02
 # How long a plain request is set aside for a thief that has not said that it is ready.
@@ -141,9 +143,10 @@ class Victim:
     async def _find_room(self, waiting: Waiting[Ticket], work: Work, until: float) -> bool:
         now = asyncio.get_running_loop().time
         for _ in range(_TRIES):
-            if not self._no_room_until <= now() < until or not self.peers.is_connected:
+            # Whoever is let go meanwhile is refused by its own victim, which says nothing about the room of peers.
+            if waiting.ticket.turn.done() or not self._no_room_until <= now() < until or not self.peers.is_connected:
                 return False
-            if await self._offer(waiting, work, until - now()):
+            if await self._offer(waiting, work, min(_PEER_S, until - now())):
                 return True
         self._no_room_until = now() + _NO_ROOM_S
         return False
