@@ -63,13 +63,11 @@ class _Aside:
     """A plain request that a thief was shown.
 
     Attributes:
-        waiting: The request.
-        is_given: Whether it is the thief's.
+        waiting: The request; None once it is the thief's: a minute of requests may not fit into memory.
         timer: Takes it back, or forgets it; none while it is only offered.
     """
 
-    waiting: Waiting[Ticket]
-    is_given: bool = False
+    waiting: Waiting[Ticket] | None
     timer: asyncio.TimerHandle | None = None
 
 
@@ -162,11 +160,11 @@ class Victim:
         except NobodyError:
             self._no_room_until = now() + _NO_ROOM_S
         finally:
-            if aside.is_given:
+            if aside.waiting is None:
                 waiting.ticket.turn.exception()  # which nobody else looks at
             else:
                 del self._asides[lease]
-        return aside.is_given
+        return aside.waiting is None
 
     def _give(self, frame: Frame, now: float) -> tuple[dict[str, str], bytes]:
         before = None
@@ -196,16 +194,18 @@ class Victim:
 
     def _take_back(self, lease: int) -> None:
         aside = self._asides.pop(lease)
-        if not aside.is_given:
+        if aside.waiting is not None:
             self.slots.take_back(aside.waiting)
 
     def _answer_ready(self, frame: Frame) -> tuple[dict[str, str], bytes]:
         """Give the go for a request that was set aside, as often as its thief asks."""
         aside = self._asides.get(frame.lease or 0)
-        if aside is None or frame.lease is None or not (aside.is_given or self.slots.hand_over(aside.waiting)):
+        if aside is None or frame.lease is None:
             return self._frame(FrameKind.CANCEL)
-        if not aside.is_given:
-            aside.is_given = True
+        if aside.waiting is not None:
+            if not self.slots.hand_over(aside.waiting):
+                return self._frame(FrameKind.CANCEL)
+            aside.waiting = None
             self._set_timer(frame.lease, _REMEMBERED_S)
         return self._frame(FrameKind.GO)
 
@@ -215,7 +215,7 @@ class Victim:
         What is offered to a peer with room is still here: it is that peer's answer to the offer that says no.
         """
         aside = self._asides.get(frame.lease or 0)
-        if aside is not None and frame.lease is not None and aside.timer is not None and not aside.is_given:
+        if aside is not None and frame.lease is not None and aside.timer is not None and aside.waiting is not None:
             if frame.kind is FrameKind.NONE:
                 aside.waiting.ticket.work = None
             aside.timer.cancel()

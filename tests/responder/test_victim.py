@@ -1,7 +1,9 @@
 """Being stolen from: what is given to whom, and that a plain request starts here or there and never twice."""
 
 import asyncio
+import gc
 import json
+import weakref
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -175,6 +177,24 @@ async def test_a_plain_request_is_set_aside_until_its_thief_is_ready() -> None:
     await advance(2)
     assert await scene.ready("a") == "cancel"
     assert scene.slots.backlog == 0
+
+
+@virtual_time
+async def test_what_was_given_is_not_kept() -> None:
+    """Of a request that has gone only its number is remembered: a minute of them could be gigabytes."""
+    scene = await Scene.make()
+    await scene.wait("a")
+    (work,) = (weakref.ref(waiting.ticket.work) for waiting in scene.slots.waiting())
+    assert work() is not None
+    assert await scene.steal() == "a"
+    assert await scene.ready("a") == "go"
+    await settle()
+    assert scene.fate("a") == HandedOnError.__name__
+    scene.waiters.clear()
+    assert scene.slots.best() is None  # the backlog forgets what has left it when it is looked at
+    gc.collect()
+    assert work() is None
+    assert await scene.ready("a") == "go"
 
 
 @virtual_time
