@@ -169,7 +169,8 @@ class Victim:
     def _give(self, frame: Frame, now: float) -> tuple[dict[str, str], bytes]:
         before = None
         if frame.age_ms is not None and frame.priority is not None:
-            before = Best(now - frame.age_ms / 1000, frame.priority)
+            joined_at = None if frame.turn_ms is None else now - frame.turn_ms / 1000
+            before = Best(now - frame.age_ms / 1000, frame.priority, frame.attempt or "", joined_at)
         waiting = self.slots.hand_on(before, self._may_leave)
         if waiting is None or waiting.ticket.work is None:
             return self._frame(FrameKind.NONE)

@@ -47,6 +47,22 @@ async def test_the_older_one_first_wherever_it_waits(tmp_path: Path) -> None:
         assert fleet.is_idle
 
 
+@pytest.mark.parametrize("at_both", [False, True])
+@virtual_time
+async def test_a_flood_delays_another_caller_by_one_run_wherever_it_waits(tmp_path: Path, at_both: bool) -> None:
+    """Who comes after a flood is next but one, also where the flood waits at another responder, or at all of them."""
+    async with Fleet.of(tmp_path, 1, 1) as fleet:
+        for number in range(40):
+            await fleet.ask(f"f{number}", at=fleet.nodes[at_both and number % 2], session="flood", timeout_ms=3_600_000)
+            await advance(0.001)
+        await advance(2.5)
+        begun = len(fleet.started)
+        await fleet.ask("other", at=fleet.nodes[1], session="other")
+        await advance(60)
+        assert fleet.started.index("other") <= begun + 2
+        assert fleet.is_idle
+
+
 @virtual_time
 async def test_a_responder_added_under_load_gets_work_at_once(tmp_path: Path) -> None:
     """A new responder has all of its slots taken within a moment."""
