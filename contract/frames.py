@@ -29,6 +29,7 @@ HEADER_SIZE = "Claude-Size"
 HEADER_DIGEST = "Claude-Digest"
 HEADER_OFFSET = "Claude-Offset"
 HEADER_AGE_MS = "Claude-Age-Ms"
+HEADER_TURN_MS = "Claude-Turn-Ms"
 HEADER_PRIORITY = "Claude-Priority"
 HEADER_LEASE = "Claude-Lease"
 # NATS's own: the server says "503" in an empty message to the reply subject when nobody listens.
@@ -73,13 +74,15 @@ class Frame:
 
     Attributes:
         kind: What it says.
-        attempt: The reply subject of the request it is about; on frames to the instance.
+        attempt: The reply subject of the request it is about, on frames to the instance; the session of the next of
+            whoever asks for what comes before it.
         instance: The instance that sent it; on frames to the requester.
         responder: That instance's responder id; on `accepted` and `ready`.
         beat: Number of a beat, the first is 1; on `accepted` and `ready` that of the last one before.
         beat_ms: Milliseconds between its beats; on `accepted` and `ready`.
         part: What it carries of a whole that is larger than one message.
         age_ms: Milliseconds since a request arrived: the one handed on, or the next of whoever asks for an older one.
+        turn_ms: Milliseconds since that one's caller stands in line with it.
         priority: Its class.
         lease: Number, at its victim, of the handing-on of a plain request.
         offset: Where in the output the body belongs, in bytes; on `output`.
@@ -93,6 +96,7 @@ class Frame:
     beat: int | None = None
     beat_ms: int | None = None
     age_ms: int | None = None
+    turn_ms: int | None = None
     priority: Priority | None = None
     lease: int | None = None
     part: Part | None = None
@@ -110,6 +114,7 @@ class Frame:
             HEADER_BEAT_MS: self.beat_ms,
             HEADER_OFFSET: self.offset,
             HEADER_AGE_MS: self.age_ms,
+            HEADER_TURN_MS: self.turn_ms,
             HEADER_PRIORITY: self.priority,
             HEADER_LEASE: self.lease,
         }
@@ -145,6 +150,7 @@ def read_frame(headers: Mapping[str, str], body: bytes) -> Frame | None:
         beat=_number(headers, HEADER_BEAT),
         beat_ms=_number(headers, HEADER_BEAT_MS),
         age_ms=_number(headers, HEADER_AGE_MS),
+        turn_ms=_number(headers, HEADER_TURN_MS),
         priority=_priority(headers),
         lease=_number(headers, HEADER_LEASE),
         part=read_part(headers, body),

@@ -55,16 +55,30 @@ class Best:
     Attributes:
         arrived_at: Loop time, in seconds, at which it arrived.
         priority: The class as which it counts: a batch request that has waited long enough is interactive.
+        caller: Whose it is.
+        joined_at: Loop time, in seconds, at which its caller joined the line with it; None for when it arrived.
     """
 
     arrived_at: float
     priority: Priority
+    caller: str = field(default="", repr=False)
+    joined_at: float | None = None
+
+    @property
+    def turn(self) -> float:
+        """Since when it stands in line."""
+        return self.arrived_at if self.joined_at is None else self.joined_at
 
     def comes_before(self, other: "Best") -> bool:
-        """Say whether it comes before what is next elsewhere: by its class, then by its age."""
+        """Say whether it comes before what is next elsewhere: by its class, then by its turn; of one caller by its age.
+
+        By age alone a flood that waits at many responders would keep everybody waiting who came after it.
+        """
         if self.priority is not other.priority:
             return self.priority is Priority.INTERACTIVE
-        return self.arrived_at < other.arrived_at
+        if self.caller == other.caller:
+            return self.arrived_at < other.arrived_at
+        return self.turn < other.turn
 
 
 # Arrival, number (later ones have higher ones), request.
@@ -158,7 +172,11 @@ class Backlog(Generic[T]):
     def best(self, now: float) -> Best | None:
         """Say what `pop` would give."""
         found = self._next(now)
-        return None if found is None else Best(found[0].arrived_at, found[1])
+        return None if found is None else self._best(*found)
+
+    def _best(self, waiting: Waiting[T], priority: Priority) -> Best:
+        joined_at = max(waiting.arrived_at, self._callers[waiting.caller].turn)
+        return Best(waiting.arrived_at, priority, waiting.caller, joined_at)
 
     def pop(self, now: float) -> Waiting[T] | None:
         """Take out the request that is next, for a slot here or elsewhere; the next of its caller joins the line."""
@@ -174,7 +192,7 @@ class Backlog(Generic[T]):
         if found is not None and not is_wanted(found[0]):
             wanted = ((waiting, self._class_of(waiting)) for waiting in self._entries if is_wanted(waiting))
             found = min(wanted, key=_place, default=None)
-        if found is None or (before is not None and not Best(found[0].arrived_at, found[1]).comes_before(before)):
+        if found is None or (before is not None and not self._best(*found).comes_before(before)):
             return None
         return self._take(found[0], now)
 

@@ -102,6 +102,9 @@ class Durable:
         # nats-py may swallow the cancellation by which this ends.
         while not self._is_stopping:
             await self.service.slots.wait_until_free()
+            if not self._is_fit:
+                await asyncio.sleep(_PAUSE_S)
+                continue
             incoming = await self._take()
             if incoming is None:
                 continue
@@ -113,9 +116,14 @@ class Durable:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
+    @property
+    def _is_fit(self) -> bool:
+        # Who is not would fail one message after the other, and a failure is kept as the result.
+        return self.service.fitness.reason is None
+
     async def _take_slot(self, incoming: Incoming) -> Slot | None:
         try:
-            return await self.service.slots.take_free()
+            return await self.service.slots.take_free() if self._is_fit else None
         except asyncio.CancelledError:
             self._arrived.put_nowait(incoming)  # to be given back
             raise

@@ -54,12 +54,13 @@ class Room:
         if not has_inbox_prefix(incoming.reply_subject, self.inbox_prefix):
             return
         work = read_work(incoming.headers, incoming.body, incoming.received_at)
-        if work is None or work.victim == self.instance:
+        if work is None:
             await self._answer(incoming, FrameKind.NONE)
-        elif self.slots.room and self.thief.is_active:
+        elif work.victim != self.instance and self.slots.room and self.thief.is_active:
             with self.slots.expecting(work.attempt):
                 await self._take_in(incoming, work)
         else:
+            # Also where we ask ourselves: each further try would find us again, and then take all peers for full.
             await self._answer(incoming, FrameKind.NONE)
             await self.group.leave()
 

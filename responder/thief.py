@@ -8,7 +8,7 @@ arrival (simulated: the 99th percentile of the wait is 1.13 times that of one ce
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from contract import HEADER_INSTANCE, Frame, FrameError, FrameKind, Subjects, read_frame
@@ -193,13 +193,15 @@ class Thief:
 
     async def _ask_once(self, subject: str) -> tuple[Mapping[str, str], bytes] | None:
         loop = asyncio.get_running_loop()
-        best = self.slots.best()
-        frame = Frame(
-            FrameKind.STEAL,
-            instance=self.instance,
-            age_ms=None if best is None else max(0, round((loop.time() - best.arrived_at) * 1000)),
-            priority=None if best is None else best.priority,
-        )
+        frame = Frame(FrameKind.STEAL, instance=self.instance)
+        if (best := self.slots.best()) is not None:
+            frame = replace(
+                frame,
+                attempt=best.caller or None,
+                age_ms=max(0, round((loop.time() - best.arrived_at) * 1000)),
+                turn_ms=max(0, round((loop.time() - best.turn) * 1000)),
+                priority=best.priority,
+            )
         try:
             return await self.peers.ask_peer(subject, frame.headers(), _LATE_S)
         except NobodyError:

@@ -31,6 +31,8 @@ _TRIES = 4
 _OFFERS_MAX = 8
 # The same for everything that waits, when this responder stops or is not fit for work.
 _ALL_S = 2.0
+# So long one of them is waited for: one that is frozen must not hold up all that has to go.
+_PEER_S = 0.5
 # After word that nobody has room, nobody is asked for so long.
 _NO_ROOM_S = 0.02
 # How long a plain request is set aside for a thief that has not said that it is ready.
@@ -61,13 +63,11 @@ class _Aside:
     """A plain request that a thief was shown.
 
     Attributes:
-        waiting: The request.
-        is_given: Whether it is the thief's.
-        timer: Takes it back, or forgets it.
+        waiting: The request; None once it is the thief's: a minute of requests may not fit into memory.
+        timer: Takes it back, or forgets it; none while it is only offered.
     """
 
-    waiting: Waiting[Ticket]
-    is_given: bool = False
+    waiting: Waiting[Ticket] | None
     timer: asyncio.TimerHandle | None = None
 
 
@@ -141,9 +141,10 @@ class Victim:
     async def _find_room(self, waiting: Waiting[Ticket], work: Work, until: float) -> bool:
         now = asyncio.get_running_loop().time
         for _ in range(_TRIES):
-            if not self._no_room_until <= now() < until or not self.peers.is_connected:
+            # Whoever is let go meanwhile is refused by its own victim, which says nothing about the room of peers.
+            if waiting.ticket.turn.done() or not self._no_room_until <= now() < until or not self.peers.is_connected:
                 return False
-            if await self._offer(waiting, work, until - now()):
+            if await self._offer(waiting, work, min(_PEER_S, until - now())):
                 return True
         self._no_room_until = now() + _NO_ROOM_S
         return False
@@ -159,16 +160,17 @@ class Victim:
         except NobodyError:
             self._no_room_until = now() + _NO_ROOM_S
         finally:
-            if aside.is_given:
+            if aside.waiting is None:
                 waiting.ticket.turn.exception()  # which nobody else looks at
             else:
                 del self._asides[lease]
-        return aside.is_given
+        return aside.waiting is None
 
     def _give(self, frame: Frame, now: float) -> tuple[dict[str, str], bytes]:
         before = None
         if frame.age_ms is not None and frame.priority is not None:
-            before = Best(now - frame.age_ms / 1000, frame.priority)
+            joined_at = None if frame.turn_ms is None else now - frame.turn_ms / 1000
+            before = Best(now - frame.age_ms / 1000, frame.priority, frame.attempt or "", joined_at)
         waiting = self.slots.hand_on(before, self._may_leave)
         if waiting is None or waiting.ticket.work is None:
             return self._frame(FrameKind.NONE)
@@ -193,27 +195,31 @@ class Victim:
 
     def _take_back(self, lease: int) -> None:
         aside = self._asides.pop(lease)
-        if not aside.is_given:
+        if aside.waiting is not None:
             self.slots.take_back(aside.waiting)
 
     def _answer_ready(self, frame: Frame) -> tuple[dict[str, str], bytes]:
         """Give the go for a request that was set aside, as often as its thief asks."""
         aside = self._asides.get(frame.lease or 0)
-        if aside is None or frame.lease is None or not (aside.is_given or self.slots.hand_over(aside.waiting)):
+        if aside is None or frame.lease is None:
             return self._frame(FrameKind.CANCEL)
-        if not aside.is_given:
-            aside.is_given = True
+        if aside.waiting is not None:
+            if not self.slots.hand_over(aside.waiting):
+                return self._frame(FrameKind.CANCEL)
+            aside.waiting = None
             self._set_timer(frame.lease, _REMEMBERED_S)
         return self._frame(FrameKind.GO)
 
     def _answer_refused(self, frame: Frame) -> tuple[dict[str, str], bytes]:
-        """Take a request back; one that a thief cannot run is offered no more: the next one may not either."""
+        """Take a request back; one that a thief cannot run is offered no more: the next one may not either.
+
+        What is offered to a peer with room is still here: it is that peer's answer to the offer that says no.
+        """
         aside = self._asides.get(frame.lease or 0)
-        if aside is not None and frame.lease is not None and not aside.is_given:
+        if aside is not None and frame.lease is not None and aside.timer is not None and aside.waiting is not None:
             if frame.kind is FrameKind.NONE:
                 aside.waiting.ticket.work = None
-            if aside.timer is not None:
-                aside.timer.cancel()
+            aside.timer.cancel()
             self._take_back(frame.lease)
         return self._frame(FrameKind.CANCEL)
 

@@ -37,7 +37,7 @@ FRAMES = [
     Frame(FrameKind.ACK, attempt=ATTEMPT),
     Frame(FrameKind.CANCEL, attempt=ATTEMPT),
     Frame(FrameKind.PROBE),
-    Frame(FrameKind.STEAL, instance=INSTANCE, age_ms=86_400_000, priority=Priority.BATCH),
+    Frame(FrameKind.STEAL, instance=INSTANCE, age_ms=86_400_000, turn_ms=5, priority=Priority.BATCH),
     Frame(FrameKind.WORK, attempt=ATTEMPT, instance=INSTANCE, age_ms=0, lease=7, body=b"{}"),
     Frame(FrameKind.NONE, instance=INSTANCE),
 ]
@@ -88,6 +88,7 @@ def test_the_headers_are_those_of_the_protocol() -> None:
         "Claude-Frame": "steal",
         "Claude-Instance": INSTANCE,
         "Claude-Age-Ms": "86400000",
+        "Claude-Turn-Ms": "5",
         "Claude-Priority": "batch",
     }
 
@@ -115,6 +116,7 @@ def test_what_is_no_frame(headers: dict[str, str]) -> None:
         {"Claude-Frame": "stop"},
         {"Claude-Age-Ms": "-1"},
         {"Claude-Age-Ms": "1.5"},
+        {"Claude-Turn-Ms": "-1"},
         {"Claude-Priority": ""},
         {"Claude-Priority": "INTERACTIVE"},
         {"Claude-Attempt": ""},

@@ -88,8 +88,8 @@ def test_a_batch_request_that_has_waited_long_counts_as_interactive() -> None:
     backlog = backlog_of(
         request("aged", 0.0, priority=BATCH), request("young", 0.5, priority=BATCH), request("new", 29.0, caller="c")
     )
-    assert backlog.best(29.9) == Best(29.0, INTERACTIVE)
-    assert backlog.best(30.0) == Best(0.0, INTERACTIVE)
+    assert backlog.best(29.9) == Best(29.0, INTERACTIVE, "c", 29.0)
+    assert backlog.best(30.0) == Best(0.0, INTERACTIVE, "a", 0.0)
     assert [next_of(backlog, 30.0) for _ in range(4)] == ["aged", "new", "young", None]
 
 
@@ -160,18 +160,36 @@ def test_a_turn_counts_for_what_waited_then() -> None:
 def test_what_a_thief_takes_is_the_turn_of_its_caller() -> None:
     """What is taken for a slot elsewhere is not in flight here, and the caller's next waits its turn."""
     backlog = backlog_of(*flood("a", 3), *flood("b", 2, 0.5))
-    assert backlog.best(10.0) == Best(0.0, INTERACTIVE)
+    assert backlog.best(10.0) == Best(0.0, INTERACTIVE, "a", 0.0)
     stolen = [backlog.pop(10.0 + each) for each in range(5)]
     assert [waiting.ticket for waiting in stolen if waiting] == ["a0", "b0", "a1", "b1", "a2"]
     assert (backlog.best(20.0), backlog.pop(20.0), len(backlog)) == (None, None, 0)
+
+
+@pytest.mark.parametrize(
+    ("caller", "arrived_at", "joined_at", "comes_before"),
+    [
+        ("a", 4.0, 9.0, False),
+        ("a", 6.0, 1.0, True),
+        ("b", 4.0, 9.0, True),
+        ("b", 6.0, 7.0, False),
+        ("b", 4.0, None, False),
+    ],
+)
+def test_which_of_two_responders_has_what_is_next(
+    caller: str, arrived_at: float, joined_at: float | None, comes_before: bool
+) -> None:
+    """Of one caller the older one, of two callers the one whose turn it is; who tells no turn tells its age."""
+    ours = Best(5.0, INTERACTIVE, "a", 8.0)
+    assert ours.comes_before(Best(arrived_at, INTERACTIVE, caller, joined_at)) is comes_before
 
 
 def test_what_has_expired_is_let_go() -> None:
     """A request whose deadline has passed is neither given nor counted, and costs its caller no turn."""
     late = request("late", 0.0, deadline=10.0)
     backlog = backlog_of(late, request("a", 1.0), request("b", 2.0, caller="b"))
-    assert backlog.best(9.9) == Best(0.0, INTERACTIVE)
-    assert backlog.best(10.0) == Best(1.0, INTERACTIVE)
+    assert backlog.best(9.9) == Best(0.0, INTERACTIVE, "a", 0.0)
+    assert backlog.best(10.0) == Best(1.0, INTERACTIVE, "a", 1.0)
     assert len(backlog) == 2
     assert not backlog.remove(late)
     assert served(backlog, 1) == ["a", "b"]
@@ -291,6 +309,10 @@ class Naive:
             self.remove(waiting)
         return waiting
 
+    def told(self, waiting: Waiting[str], now: float) -> Best:
+        joined_at = max(waiting.arrived_at, self.turns.get(waiting.caller, -math.inf))
+        return Best(waiting.arrived_at, self.counts_as(waiting, now), waiting.caller, joined_at)
+
     def counts_as(self, waiting: Waiting[str], now: float) -> Priority:
         is_batch = waiting.priority is BATCH and now - waiting.arrived_at < WAIT_S
         return BATCH if is_batch else INTERACTIVE
@@ -378,7 +400,7 @@ class Twins:
     def check(self) -> None:
         """See that both would serve the same, and hold as much."""
         expected = self.naive.best(self.now)
-        best = expected and Best(expected.arrived_at, self.naive.counts_as(expected, self.now))
+        best = expected and self.naive.told(expected, self.now)
         assert self.backlog.best(self.now) == best
         assert len(self.backlog) == len(self.naive.waiting)
 

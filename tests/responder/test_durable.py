@@ -284,6 +284,25 @@ async def test_messages_are_taken_one_by_one_with_free_slots(runner: Runner, tmp
     await work.wait_until_done()
 
 
+async def test_an_unfit_responder_takes_none(runner: Runner, tmp_path: Path) -> None:
+    """What comes to one that is not fit for work is given back, and none is asked for until it is fit again."""
+    work = durable(tmp_path, runner)
+    postbox, fitness = work.postbox, work.service.fitness
+    assert isinstance(postbox, Postbox)
+    work.start()
+    await wait_until(lambda: postbox.pulls == 1, "the first is asked for")
+    fitness.end(ErrorCode.RATE_LIMITED, 60.0, asyncio.get_running_loop().time())
+    await work.arrive(message())
+    await wait_until(lambda: bool(postbox.said), "it is given back")
+    assert postbox.said == [give_back(0)]
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert postbox.pulls == 1
+    fitness.end_trial(None, None, asyncio.get_running_loop().time())
+    await wait_until(lambda: postbox.pulls == 2, "the next is asked for", 3)
+    await work.stop()
+
+
 async def test_stopping_where_a_cancellation_is_swallowed(runner: Runner, tmp_path: Path) -> None:
     """Taking ends also where the connection swallows the cancellation, as nats-py may."""
     publishing = asyncio.Event()

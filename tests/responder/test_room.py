@@ -86,8 +86,8 @@ async def test_only_what_its_victim_gives_is_taken_in(word: FrameKind | None, an
 async def test_who_is_asked_in_vain() -> None:
     """Who has no room, takes nothing now or has asked itself asks no victim; a foreign reply subject gets nothing."""
     scene = Scene(Slots(1, 0))
-    assert await scene.offer(ME) == "none"
     assert await scene.offer(reply_subject="$JS.API.X") == ""
+    assert (await scene.offer(ME), scene.log) == ("none", ["-"])
     scene.is_active = False
     assert await scene.offer() == "none"
     scene.is_active = True

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from responder.fitness import UnfitError
 from responder.slots import Slots
 from tests.responder.fleet import Fleet
 from tests.support.virtual_time import advance, settle, virtual_time
@@ -43,6 +44,22 @@ async def test_the_older_one_first_wherever_it_waits(tmp_path: Path) -> None:
         await advance(40)
         assert len(fleet.started) == 24
         assert max(abs(int(name) - place) for place, name in enumerate(fleet.started[2:], start=2)) <= 2
+        assert fleet.is_idle
+
+
+@pytest.mark.parametrize("at_both", [False, True])
+@virtual_time
+async def test_a_flood_delays_another_caller_by_one_run_wherever_it_waits(tmp_path: Path, at_both: bool) -> None:
+    """Who comes after a flood is next but one, also where the flood waits at another responder, or at all of them."""
+    async with Fleet.of(tmp_path, 1, 1) as fleet:
+        for number in range(40):
+            await fleet.ask(f"f{number}", at=fleet.nodes[at_both and number % 2], session="flood", timeout_ms=3_600_000)
+            await advance(0.001)
+        await advance(2.5)
+        begun = len(fleet.started)
+        await fleet.ask("other", at=fleet.nodes[1], session="other")
+        await advance(60)
+        assert fleet.started.index("other") <= begun + 2
         assert fleet.is_idle
 
 
@@ -184,6 +201,44 @@ async def test_who_retires_keeps_what_nobody_has_room_for(tmp_path: Path) -> Non
         assert (first.slots.backlog, second.slots.backlog) == (2, 3)
         await advance(20)
         assert len(fleet.started) == len(set(fleet.started)) == len(fleet.replies) == 7
+
+
+@pytest.mark.parametrize("seed", range(10))
+@virtual_time
+async def test_who_retires_does_not_take_itself_or_a_refusal_of_its_own_for_want_of_room(
+    tmp_path: Path, seed: int
+) -> None:
+    """All plain ones find a place, though it is in the group itself and attended ones are let go just then."""
+    async with Fleet.of(tmp_path, 1, 1, seed=seed) as fleet:
+        first, second = fleet.nodes
+        for node in fleet.nodes:
+            await fleet.ask(f"at-{node.instance.responder}", 50.0, at=node)
+        for number in range(40):
+            await fleet.ask(str(number), at=first, attended=number < 20)
+            await advance(0.01)
+        fleet.bus.delay_s = lambda _subject: 0.0005
+        assert first.routing is not None
+        first.attendance.let_go(lambda: UnfitError("for a test"))
+        await first.routing.retire()
+        await advance(0.01)
+        assert (first.slots.backlog, second.slots.backlog) == (0, 20)
+
+
+@virtual_time
+async def test_a_frozen_peer_does_not_hold_up_who_retires(tmp_path: Path) -> None:
+    """What was offered to it goes to another, and what waits for that is in time, unless four go there in a row."""
+    async with Fleet.of(tmp_path, 1, 1, 1) as fleet:
+        first, second, frozen = fleet.nodes
+        for node in fleet.nodes:
+            await fleet.ask(f"at-{node.instance.responder}", 50.0, at=node)
+        for number in range(16):
+            await fleet.ask(str(number), at=first)
+        await advance(0.2)
+        frozen.link.frozen_until = asyncio.get_running_loop().time() + 100
+        assert first.routing is not None
+        await first.routing.retire()
+        await advance(0.01)
+        assert second.slots.backlog >= 14
 
 
 @virtual_time

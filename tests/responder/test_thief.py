@@ -120,7 +120,7 @@ def back(slot: AbstractContextManager[None]) -> None:
 
 @virtual_time
 async def test_the_older_one_gets_a_slot_that_comes_back() -> None:
-    """A victim is told of our own next, by class and age; what it gives runs, and our own gets the slot after that."""
+    """A victim is told of our own next, by class, age and turn; what it gives runs, and our own gets the slot then."""
     scene = Scene()
     held = await scene.hold()
     own = await scene.wait(priority=Priority.BATCH, age_s=1.5)
@@ -128,7 +128,7 @@ async def test_the_older_one_gets_a_slot_that_comes_back() -> None:
     back(held)
     await settle()
     assert (scene.ran, own.done(), scene.slots.in_flight) == (["a"], False, 1)
-    frame = Frame(FrameKind.STEAL, instance=ME, age_ms=1500, priority=Priority.BATCH)
+    frame = Frame(FrameKind.STEAL, instance=ME, age_ms=1500, turn_ms=1500, priority=Priority.BATCH)
     assert scene.peers.asked == [(SUBJECTS.backlog, frame)]
     scene.ends[0].set()
     await settle()

@@ -1,7 +1,9 @@
 """Being stolen from: what is given to whom, and that a plain request starts here or there and never twice."""
 
 import asyncio
+import gc
 import json
+import weakref
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -175,6 +177,24 @@ async def test_a_plain_request_is_set_aside_until_its_thief_is_ready() -> None:
     await advance(2)
     assert await scene.ready("a") == "cancel"
     assert scene.slots.backlog == 0
+
+
+@virtual_time
+async def test_what_was_given_is_not_kept() -> None:
+    """Of a request that has gone only its number is remembered: a minute of them could be gigabytes."""
+    scene = await Scene.make()
+    await scene.wait("a")
+    (work,) = (weakref.ref(waiting.ticket.work) for waiting in scene.slots.waiting())
+    assert work() is not None
+    assert await scene.steal() == "a"
+    assert await scene.ready("a") == "go"
+    await settle()
+    assert scene.fate("a") == HandedOnError.__name__
+    scene.waiters.clear()
+    assert scene.slots.best() is None  # the backlog forgets what has left it when it is looked at
+    gc.collect()
+    assert work() is None
+    assert await scene.ready("a") == "go"
 
 
 @virtual_time
@@ -408,6 +428,7 @@ async def test_what_finds_no_place_goes_to_a_peer_with_room() -> None:
     await scene.wait("b")
     assert (scene.fate("b"), peers.asked, scene.slots.backlog) == ("HandedOnError", 3, 1)
     assert await scene.ready("b") == "go"
+    scene.free()
 
 
 @virtual_time
@@ -424,6 +445,7 @@ async def test_nobody_has_room() -> None:
     peers.is_connected = False
     await scene.wait("f")
     assert (scene.fate("e"), scene.fate("f"), peers.asked) == ("BacklogFullError", "BacklogFullError", 2)
+    scene.free()
 
 
 @virtual_time
@@ -437,6 +459,22 @@ async def test_a_peer_that_is_too_late_gets_no_go() -> None:
     assert scene.fate("b") == "BacklogFullError"
     for lease in range(5):
         assert await scene.ready("b", lease=lease) == "cancel"
+    scene.free()
+
+
+@pytest.mark.parametrize("kind", [FrameKind.NONE, FrameKind.CANCEL])
+@virtual_time
+async def test_an_offer_is_no_handing_on_that_could_be_given_back(kind: FrameKind) -> None:
+    """A peer that says so to an offer's number changes nothing: it is refused here, and no slot goes to it."""
+    scene = await Scene.make(backlog_max=1)
+    await full(scene, say(scene, kind))
+    await scene.wait("b")
+    assert (scene.fate("b"), scene.slots.backlog) == ("BacklogFullError", 1)
+    scene.waiters["a"].cancel()
+    await settle()
+    scene.free()
+    await settle()
+    assert scene.slots.in_flight == 0
 
 
 @virtual_time
@@ -449,6 +487,7 @@ async def test_cancelled_while_a_peer_is_asked() -> None:
     await settle()
     assert await scene.ready("b", lease=1) == "cancel"
     assert scene.fate("b") == "cancelled"
+    scene.free()
 
 
 @virtual_time
