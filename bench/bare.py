@@ -15,19 +15,20 @@ class BareRequester:
 
     Args:
         client: The connection.
+        subjects: Those of the fleet that is asked.
     """
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, subjects: Subjects) -> None:
         self._client = client
-        self._subjects = Subjects()
+        self._subjects = subjects
         self._session = client.new_inbox()
         self._tokens = itertools.count()
         self._results: dict[str, asyncio.Future[bytes]] = {}
 
     @classmethod
-    async def make(cls, client: Client) -> Self:
+    async def make(cls, client: Client, subjects: Subjects | None = None) -> Self:
         """Listen for what comes back."""
-        made = cls(client)
+        made = cls(client, subjects or Subjects())
         await client.subscribe(f"{made._session}.*", cb=made._take)
         return made
 

@@ -6,6 +6,8 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from bench.cpu import taken_s
+
 Call = Callable[[], Awaitable[object]]
 
 
@@ -16,10 +18,12 @@ class Latencies:
     Attributes:
         seconds: Of each call.
         elapsed_s: Of all of them together.
+        cpu_s: CPU seconds of all processes together.
     """
 
     seconds: tuple[float, ...]
     elapsed_s: float
+    cpu_s: float
 
     @property
     def p50_ms(self) -> float:
@@ -36,8 +40,13 @@ class Latencies:
         """Calls in each second."""
         return len(self.seconds) / self.elapsed_s
 
+    @property
+    def cpu_ms(self) -> float:
+        """CPU of each call in all processes, in milliseconds."""
+        return 1000 * self.cpu_s / len(self.seconds)
+
     def __add__(self, other: "Latencies") -> "Latencies":
-        return Latencies(self.seconds + other.seconds, self.elapsed_s + other.elapsed_s)
+        return Latencies(self.seconds + other.seconds, self.elapsed_s + other.elapsed_s, self.cpu_s + other.cpu_s)
 
 
 async def measure(call: Call, *, calls: int, in_flight: int) -> Latencies:
@@ -57,6 +66,6 @@ async def measure(call: Call, *, calls: int, in_flight: int) -> Latencies:
             await call()
             seconds.append(time.perf_counter() - started)
 
-    started = time.perf_counter()
+    started, cpu_s = time.perf_counter(), taken_s()
     await asyncio.gather(*(repeat() for _ in range(in_flight)))
-    return Latencies(tuple(seconds), time.perf_counter() - started)
+    return Latencies(tuple(seconds), time.perf_counter() - started, taken_s() - cpu_s)

@@ -58,6 +58,7 @@ class CircuitBreaker:
     limits: BreakerLimits
     state: CircuitState = CircuitState.CLOSED
     _ended: collections.deque[tuple[float, bool]] = field(default_factory=collections.deque, repr=False)
+    _failures: int = field(default=0, repr=False)
     _opened_at: float = field(default=0.0, repr=False)
 
     def admit(self, now: float) -> Passage | float:
@@ -89,11 +90,11 @@ class CircuitBreaker:
             self._settle_trial(now, is_failure=is_failure)
         elif self.state is CircuitState.CLOSED and is_failure is not None:
             self._ended.append((now, is_failure))
+            self._failures += is_failure
             while self._ended[0][0] <= now - self.limits.window_s:
-                self._ended.popleft()
-            failures = sum(failed for _, failed in self._ended)
+                self._failures -= self._ended.popleft()[1]
             is_enough = len(self._ended) >= self.limits.min_requests
-            if is_enough and failures / len(self._ended) >= self.limits.error_ratio:
+            if is_enough and self._failures / len(self._ended) >= self.limits.error_ratio:
                 self._open(now)
 
     def _settle_trial(self, now: float, *, is_failure: bool | None) -> None:
@@ -105,6 +106,7 @@ class CircuitBreaker:
         else:
             self.state = CircuitState.CLOSED
             self._ended.clear()
+            self._failures = 0
 
     def _open(self, now: float) -> None:
         self.state = CircuitState.OPEN

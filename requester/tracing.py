@@ -9,15 +9,26 @@ No attribute, event or status text holds anything of a prompt, an answer or an a
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode, TracerProvider, get_tracer
+from opentelemetry.trace import (
+    INVALID_SPAN,
+    ProxyTracerProvider,
+    Span,
+    SpanKind,
+    Status,
+    StatusCode,
+    TracerProvider,
+    get_tracer,
+    get_tracer_provider,
+)
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from opentelemetry.util.types import AttributeValue
 
 from requester.errors import RequesterError
 
 _INSTRUMENTATION = "claude-nats.requester"
+_PROPAGATOR = TraceContextTextMapPropagator()
 
 
 class AttemptSpan:
@@ -29,7 +40,7 @@ class AttemptSpan:
     def headers(self) -> dict[str, str]:
         """Give the headers by which the responder's spans become children of this attempt."""
         carrier: dict[str, str] = {}
-        TraceContextTextMapPropagator().inject(carrier)
+        _PROPAGATOR.inject(carrier)
         return carrier
 
     def sent_to(self, server: tuple[str, int] | None) -> None:
@@ -61,6 +72,9 @@ class RequestSpan:
         self._span.add_event("circuit changed", {"claude_cli.circuit.state": state})
 
 
+_NO_REQUEST, _NO_ATTEMPT = RequestSpan(INVALID_SPAN), AttemptSpan(INVALID_SPAN)
+
+
 class Tracing:
     """Makes the requester's spans.
 
@@ -69,6 +83,7 @@ class Tracing:
     """
 
     def __init__(self, provider: TracerProvider | None = None) -> None:
+        self._is_given = provider is not None
         self._tracer = get_tracer(_INSTRUMENTATION, tracer_provider=provider)
 
     @contextmanager
@@ -77,16 +92,27 @@ class Tracing:
         with self._span(name, SpanKind.INTERNAL, {}):
             yield
 
-    @contextmanager
-    def request(self, subject: str, request_id: str) -> Iterator[RequestSpan]:
+    @property
+    def _is_off(self) -> bool:
+        """Whether spans go nowhere: no provider was given, and none configured until now."""
+        return not self._is_given and isinstance(get_tracer_provider(), ProxyTracerProvider)
+
+    def request(self, subject: str, request_id: str) -> AbstractContextManager[RequestSpan]:
         """Span a request, all its attempts included."""
+        return nullcontext(_NO_REQUEST) if self._is_off else self._request(subject, request_id)
+
+    def attempt(self, subject: str, attempt: int) -> AbstractContextManager[AttemptSpan]:
+        """Span one attempt; the first is 1."""
+        return nullcontext(_NO_ATTEMPT) if self._is_off else self._attempt(subject, attempt)
+
+    @contextmanager
+    def _request(self, subject: str, request_id: str) -> Iterator[RequestSpan]:
         attributes = {**_destination(subject), "messaging.message.conversation_id": request_id}
         with self._span(f"request {subject}", SpanKind.INTERNAL, attributes) as span:
             yield RequestSpan(span)
 
     @contextmanager
-    def attempt(self, subject: str, attempt: int) -> Iterator[AttemptSpan]:
-        """Span one attempt; the first is 1."""
+    def _attempt(self, subject: str, attempt: int) -> Iterator[AttemptSpan]:
         operation = {"messaging.operation.name": "send", "messaging.operation.type": "send"}
         attributes = {**_destination(subject), **operation, "claude_cli.attempt": attempt}
         with self._span(f"send {subject}", SpanKind.CLIENT, attributes) as span:

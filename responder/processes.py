@@ -53,9 +53,9 @@ def _read_children(pid: int) -> set[int]:
     found: set[int] = set()
     # What has ended meanwhile has no children any more; any other error must not look like that.
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-        for thread in (_PROC / str(pid) / "task").iterdir():
+        for thread in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208 # after each run: a third of pathlib's time
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                found.update(map(int, (thread / "children").read_text().split()))
+                found.update(map(int, _read(f"/proc/{pid}/task/{thread}/children").split()))
     return found
 
 
@@ -69,3 +69,8 @@ def resident_bytes(pid: int) -> int:
     except (OSError, IndexError):
         return 0
     return pages * os.sysconf("SC_PAGESIZE")
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 # the same
+        return file.read()

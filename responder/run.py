@@ -151,7 +151,10 @@ class Runner:
             try:
                 stop_reason = await self._watch(child, deadline, cancelled or _never(), _Following(child, on_output))
             finally:
-                ended = await finish_even_if_cancelled(self._clean_up(run_id, child, stop_reason))
+                # Most runs end by themselves and leave nothing: then there is nothing to wait for.
+                is_over = child.has_exited and stop_reason is None and self._sweeper.is_swept(run_id)
+                work = self._clean_up(run_id, child, stop_reason, is_swept=is_over)
+                ended = await (work if is_over else finish_even_if_cancelled(work))
         return ended
 
     async def _watch(
@@ -174,7 +177,9 @@ class Runner:
             if now() >= deadline:
                 return StopReason.DEADLINE
 
-    async def _clean_up(self, run_id: str, child: Child, stop_reason: StopReason | None) -> Observation:
+    async def _clean_up(
+        self, run_id: str, child: Child, stop_reason: StopReason | None, *, is_swept: bool
+    ) -> Observation:
         if stop_reason is StopReason.OUTPUT_TOO_LARGE:
             child.send_signal(signal.SIGKILL)
         step_s = self._limits.stop_step_s
@@ -191,7 +196,7 @@ class Runner:
             stop_reason=stop_reason,
             pid=child.pid,
             duration_s=time.monotonic() - child.started_at,
-            survivors=await self._sweeper.sweep(run_id),
+            survivors=0 if is_swept else await self._sweeper.sweep(run_id),
         )
 
 

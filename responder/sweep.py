@@ -85,6 +85,14 @@ class Sweeper:
         """Note that such a child has ended, or has become a run's."""
         self._others.discard(pid)
 
+    def is_swept(self, run: str) -> bool:
+        """Say, at its end, whether a run has surely left nothing, as most do; if not, `sweep` has to follow."""
+        self._end(run)
+        try:
+            return all(map(_reap, self._orphans()))
+        except OSError:
+            return False
+
     async def sweep(self, run: str) -> int:
         """Kill and reap all that a run has left; its CLI has exited.
 
@@ -93,9 +101,7 @@ class Sweeper:
         Returns:
             How many processes were killed.
         """
-        self._running.pop(run, None)
-        for owners in self._suspects.values():
-            owners.discard(run)
+        self._end(run)
         killed: set[int] = set()
         deadline = time.monotonic() + _SWEEP_MAX_S
         while time.monotonic() < deadline:
@@ -119,6 +125,11 @@ class Sweeper:
         with contextlib.suppress(OSError):
             for pid in self._orphans():
                 _reap(pid)
+
+    def _end(self, run: str) -> None:
+        self._running.pop(run, None)
+        for owners in self._suspects.values():
+            owners.discard(run)
 
     def _kill_leftovers(self, run: str, killed: set[int]) -> bool:
         """Kill what a run has left, once more; says whether any of it is still there."""

@@ -10,11 +10,20 @@ No attribute, event or status text holds anything of a prompt, an answer or an a
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, TracerProvider
+from opentelemetry.trace import (
+    INVALID_SPAN,
+    ProxyTracerProvider,
+    Span,
+    SpanKind,
+    Status,
+    StatusCode,
+    Tracer,
+    TracerProvider,
+)
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from contract import HEADER_TRACEPARENT, HEADER_TRACESTATE, QUEUE_GROUP
@@ -24,6 +33,8 @@ from responder.run import Observation
 
 _PROPAGATOR = TraceContextTextMapPropagator()
 _TRACE_HEADERS = (HEADER_TRACEPARENT, HEADER_TRACESTATE)
+# In the place of a span that would go nowhere: 6 us less for each.
+_NO_SPAN: contextlib.AbstractContextManager[Span] = contextlib.nullcontext(INVALID_SPAN)
 
 
 class Tracing:
@@ -34,10 +45,17 @@ class Tracing:
     """
 
     def __init__(self, provider: TracerProvider | None = None) -> None:
+        self._is_given = provider is not None
         self._tracer: Tracer = trace.get_tracer("claude-nats.responder", tracer_provider=provider)
 
-    @contextlib.contextmanager
-    def process(self, subject: str, headers: Mapping[str, str], body_size: int) -> Iterator[Span]:
+    @property
+    def _is_off(self) -> bool:
+        """Whether spans go nowhere, because no provider was given, and none configured until now."""
+        return not self._is_given and isinstance(trace.get_tracer_provider(), ProxyTracerProvider)
+
+    def process(
+        self, subject: str, headers: Mapping[str, str], body_size: int
+    ) -> contextlib.AbstractContextManager[Span]:
         """Cover one request from its arrival to its reply.
 
         Args:
@@ -46,6 +64,8 @@ class Tracing:
             body_size: Of the request, in bytes.
         """
         carrier = {name: headers[name] for name in _TRACE_HEADERS if name in headers}
+        if self._is_off and not carrier:
+            return _NO_SPAN
         attributes: dict[str, str | int] = {
             "messaging.system": "nats",
             "messaging.operation.name": "process",
@@ -55,39 +75,38 @@ class Tracing:
             "messaging.message.body.size": body_size,
         }
         context = _PROPAGATOR.extract(carrier)
-        with self._span(f"process {subject}", attributes, kind=SpanKind.SERVER, context=context) as span:
-            yield span
+        return self._started(f"process {subject}", attributes, kind=SpanKind.SERVER, context=context)
 
-    @contextlib.contextmanager
-    def wait_for_slot(self, backlog: int) -> Iterator[None]:
+    def wait_for_slot(self, backlog: int) -> contextlib.AbstractContextManager[Span]:
         """Cover the wait for a slot, behind so many others."""
-        with self._span("wait for slot", {"claude_cli.backlog.length": backlog}):
-            yield
+        return self._span("wait for slot", {"claude_cli.backlog.length": backlog})
 
-    @contextlib.contextmanager
-    def invoke_agent(self) -> Iterator[Span]:
+    def invoke_agent(self) -> contextlib.AbstractContextManager[Span]:
         """Cover the work of the agent."""
         attributes = {
             "gen_ai.operation.name": "invoke_agent",
             "gen_ai.provider.name": "anthropic",
             "gen_ai.agent.name": "claude-code",
         }
-        with self._span("invoke_agent claude-code", attributes) as span:
-            yield span
+        return self._span("invoke_agent claude-code", attributes)
 
-    @contextlib.contextmanager
-    def cli_process(self, executable: str, start_type: str) -> Iterator[Span]:
+    def cli_process(self, executable: str, start_type: str) -> contextlib.AbstractContextManager[Span]:
         """Cover the CLI's process; `start_type` says how it came to be."""
         attributes = {"process.executable.name": executable, "claude_cli.start.type": start_type}
-        with self._span("claude", attributes, kind=SpanKind.CLIENT) as span:
-            yield span
+        return self._span("claude", attributes, kind=SpanKind.CLIENT)
 
     def _span(
+        self, name: str, attributes: Mapping[str, str | int], *, kind: SpanKind = SpanKind.INTERNAL
+    ) -> contextlib.AbstractContextManager[Span]:
+        """Start a span below the current one."""
+        return _NO_SPAN if self._is_off else self._started(name, attributes, kind=kind)
+
+    def _started(
         self,
         name: str,
         attributes: Mapping[str, str | int],
         *,
-        kind: SpanKind = SpanKind.INTERNAL,
+        kind: SpanKind,
         context: Context | None = None,
     ) -> contextlib.AbstractContextManager[Span]:
         """Start a span on which no exception is written: its text may hold anything."""
@@ -121,7 +140,7 @@ def set_observation(span: Span, seen: Observation) -> None:
 def set_outcome(span: Span, outcome: Success | Failure) -> None:
     """Write what an agent used, and why it failed, on a span."""
     document = outcome.document
-    if document is not None:
+    if document is not None and span.is_recording():
         usage = document.usage or {}
         read, created = (usage.get(f"cache_{kind}_input_tokens") for kind in ("read", "creation"))
         attributes = {

@@ -9,12 +9,15 @@ killed, so an unlocked one is a dead responder's, also where several share the s
 which process ids mean nothing to each other.
 """
 
+import base64
 import contextlib
 import ctypes
 import fcntl
 import logging
 import os
 import re
+import secrets
+import stat
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -27,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 _NEW_PREFIX = "claude-responder-new-"
 _PREFIX = "claude-responder-run-"
-_FRESH = re.compile(rf"{_PREFIX}[a-z0-9_]{{8}}")  # what tempfile makes of the prefix
+_FRESH = re.compile(rf"{_PREFIX}[a-z0-9_]{{8}}")
 
 # Source: openat2(2), linux/openat2.h; the number is the same on every architecture.
 _SYS_OPENAT2 = 437
@@ -148,16 +151,18 @@ def _make_fresh(scratch: Path | None) -> tuple[str, int]:
     Raises:
         ChildStartError: There is no space, no descriptor, or no scratch directory.
     """
+    name = base64.b32encode(secrets.token_bytes(5)).decode().lower()
     try:
+        parent = scratch or tempfile.gettempdir()
+        new, path = f"{parent}/{_NEW_PREFIX}{name}", f"{parent}/{_PREFIX}{name}"
         with contextlib.ExitStack() as on_error:
-            new = tempfile.mkdtemp(prefix=_NEW_PREFIX, dir=scratch)
+            os.mkdir(new, stat.S_IRWXU)  # noqa: PTH102 # for each run: a half of the time of pathlib and tempfile
             on_error.callback(_is_removed_empty, new)
             lock = os.open(new, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
             on_error.callback(os.close, lock)
             with contextlib.suppress(OSError):  # a file system without locks: leftovers stay there
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            path = str(Path(new).with_name(Path(new).name.replace(_NEW_PREFIX, _PREFIX)))
-            Path(new).rename(path)
+            os.rename(new, path)  # noqa: PTH104 # the same
             on_error.pop_all()
     except OSError as error:
         raise ChildStartError(f"no working directory can be made: {os.strerror(error.errno or 0)}") from error
@@ -167,7 +172,7 @@ def _make_fresh(scratch: Path | None) -> tuple[str, int]:
 def _is_removed_empty(path: str) -> bool:
     """Remove a directory in which a run has left nothing, as most do; says whether that was so."""
     try:
-        Path(path).rmdir()
+        os.rmdir(path)  # noqa: PTH106 # the same
     except FileNotFoundError:
         return True
     except OSError:

@@ -44,6 +44,25 @@ def test_what_is_longer_ago_than_the_window_counts_no_more() -> None:
     assert breaker.state is CircuitState.CLOSED
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_it_opens_when_the_share_within_the_window_says_so(seed: int) -> None:
+    """However requests come and go, it opens exactly when those of the last minute say so, also after it has closed."""
+    dice = random.Random(seed)  # noqa: S311 # a trace, not a secret
+    breaker, now, ended = CircuitBreaker(LIMITS), 0.0, list[tuple[float, bool]]()
+    for _ in range(2000):
+        now += dice.expovariate(1.0)
+        is_failure = dice.random() < 0.4
+        breaker.settle(Passage.REGULAR, now, is_failure=is_failure)
+        ended = [(at, failed) for at, failed in [*ended, (now, is_failure)] if at > now - LIMITS.window_s]
+        is_open = len(ended) >= LIMITS.min_requests and 2 * sum(failed for _, failed in ended) >= len(ended)
+        assert breaker.state is (CircuitState.OPEN if is_open else CircuitState.CLOSED)
+        if is_open:
+            now += LIMITS.open_s
+            assert breaker.admit(now) is Passage.TRIAL
+            breaker.settle(Passage.TRIAL, now, is_failure=False)
+            ended.clear()
+
+
 def test_callers_errors_and_cancellations_do_not_count() -> None:
     """What says nothing about the service neither opens the circuit nor keeps it closed."""
     breaker = CircuitBreaker(LIMITS)

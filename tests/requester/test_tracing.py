@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, StatusCode, TraceFlags, use_span
 
 from requester import ApiError, Requester, RequesterSettings
 from tests.requester.fakes import CANARY, SUBJECT, FakeConnection, FakeResponder, failure, success
@@ -126,6 +126,16 @@ async def test_the_attempt_travels(
     silent = FakeConnection()
     await Requester(RequesterSettings(), connection=silent.as_client()).execute("2+2?")
     assert silent.headers == [{"Claude-Attend": "1"}]
+
+
+async def test_the_callers_context_travels_where_nothing_is_recorded() -> None:
+    """Without a provider of its own a worker passes on the context that it was given."""
+    given = SpanContext(int("ab" * 16, 16), int("cd" * 8, 16), is_remote=True, trace_flags=TraceFlags(1))
+    connection = FakeConnection()
+    with use_span(NonRecordingSpan(given)):
+        await Requester(RequesterSettings(), connection=connection.as_client()).execute("2+2?")
+    [headers] = connection.headers
+    assert headers == {"traceparent": f"00-{'ab' * 16}-{'cd' * 8}-01", "Claude-Attend": "1"}
 
 
 @pytest.mark.parametrize("ends", ["well", "badly", "outside"])

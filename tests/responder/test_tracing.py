@@ -294,6 +294,14 @@ async def test_without_a_provider_nothing_is_traced(runner: Runner, tmp_path: Pa
         assert current_trace_headers() == {}
 
 
+def test_without_a_provider_a_context_is_passed_on() -> None:
+    """What a request says of its trace reaches what is started for it, also where no telemetry is configured."""
+    tracing, given = Tracing(), {"traceparent": TRACEPARENT, "tracestate": "vendor=1"}
+    with tracing.process("s", given, 0), tracing.invoke_agent(), tracing.cli_process("claude", "cold"):
+        assert current_trace_headers() == given
+    assert current_trace_headers() == {}
+
+
 ODD_USAGES: list[tuple[dict[str, Any] | None, dict[str, int]]] = [
     (None, {}),
     ({}, {}),
