@@ -16,11 +16,9 @@ from responder.document import Document, read_document
 from responder.run import Observation, RunLimits, StopReason
 
 _SIGNAL_BASE = 128
-# What is executed before the CLI (`child.py`) says so on stderr when it cannot become the CLI: with 127 for ENOENT, and
-# with 126 for all else (ETXTBSY while the CLI is replaced, EAGAIN, E2BIG, EACCES).
-_BEFORE_THE_CLI = (b"deathsig:", b"setpriv:")
-_NOT_EXECUTED = 126
-_NOT_FOUND = 127
+# setpriv's, from its exec: 127 is ENOENT, 126 all else (ETXTBSY while the CLI is replaced, EAGAIN, E2BIG, EACCES).
+_SETPRIV_NOT_EXECUTED = 126
+_SETPRIV_NOT_FOUND = 127
 _LINES = "stream-json"
 _FAILED_SUBTYPE = "error_"
 _HTTP_SERVER_ERROR = 500
@@ -158,9 +156,9 @@ def _stopped(reason: StopReason, document: Document | None) -> Failure:
 
 
 def _without_document(seen: Observation) -> Failure:
-    if seen.stderr.startswith(_BEFORE_THE_CLI) and seen.exit_status == _NOT_FOUND:
+    if seen.stderr.startswith(b"setpriv:") and seen.exit_status == _SETPRIV_NOT_FOUND:
         return _failure(ErrorCode.CLI_NOT_FOUND, "the CLI cannot be executed on this responder")
-    if seen.stderr.startswith(_BEFORE_THE_CLI) and seen.exit_status == _NOT_EXECUTED:
+    if seen.stderr.startswith(b"setpriv:") and seen.exit_status == _SETPRIV_NOT_EXECUTED:
         return _failure(ErrorCode.CLI_START_FAILED, "the CLI is there but could not be executed")
     if seen.exit_status != 0:
         return _ended_badly(seen, None)

@@ -42,7 +42,6 @@ def stopped(reason: StopReason, stdout: bytes = b"", exit_status: int = 0, stder
 
 
 LIMIT_EVENT = {"type": "rate_limit_event", "rate_limit_info": {"status": "rejected", "resetsAt": EPOCH}}
-DEATHSIG = b"deathsig: failed to execute\n"
 SETPRIV_127 = b"setpriv: failed to execute /opt/claude: No such file or directory\n"
 SETPRIV_126 = b"setpriv: failed to execute /opt/claude: Permission denied\n"
 CUT = as_json(RESULT)[:-40]
@@ -181,18 +180,6 @@ ROWS = [
     # Never started.
     Row("not found", Observation(not_found=True), ErrorCode.CLI_NOT_FOUND, {"executed": False, "retryable": False}),
     Row("exec failed", seen(exit_status=127, stderr=SETPRIV_127), ErrorCode.CLI_NOT_FOUND, {"executed": False}),
-    Row(
-        "exec failed without setpriv",
-        seen(exit_status=127, stderr=DEATHSIG),
-        ErrorCode.CLI_NOT_FOUND,
-        {"executed": False},
-    ),
-    Row(
-        "exec denied without setpriv",
-        seen(exit_status=126, stderr=DEATHSIG),
-        ErrorCode.CLI_START_FAILED,
-        {"executed": False, "retryable": True, "message": "the CLI is there but could not be executed", "detail": ""},
-    ),
     Row(
         "exec denied",
         seen(exit_status=126, stderr=SETPRIV_126),
