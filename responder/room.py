@@ -1,7 +1,8 @@
 """Room in the backlog for what is over another responder's limit."""
 
 import asyncio
-from dataclasses import dataclass
+import collections
+from dataclasses import dataclass, field
 
 from contract import Frame, FrameKind, has_inbox_prefix
 from responder.callers import Incoming, Outlet
@@ -15,6 +16,8 @@ from responder.work import Work, read_work
 _LOOK_EVERY_S = 0.1
 # There has to be so much of all slots and places before the group is joined, so that it is not left again at once.
 _JOIN_PART = 0.1
+# An offer that comes twice would be given twice, and run twice; so many are remembered.
+_REMEMBERED = 1000
 
 
 @dataclass
@@ -38,6 +41,9 @@ class Room:
     group: Group
     thief: Thief
     taken: Taken
+    _seen: collections.deque[tuple[str, int | None]] = field(
+        default_factory=lambda: collections.deque(maxlen=_REMEMBERED), repr=False
+    )
 
     async def run(self) -> None:
         """Be in the group while there is room, until cancelled."""
@@ -65,6 +71,9 @@ class Room:
             await self.group.leave()
 
     async def _take_in(self, incoming: Incoming, work: Work) -> None:
+        if (work.victim, work.lease) in self._seen:
+            return
+        self._seen.append((work.victim, work.lease))
         is_ours = await ask_for_go(lambda: self.taken.ask_victim(work, FrameKind.READY))
         await self._answer(incoming, FrameKind.GO if is_ours else FrameKind.NONE)
         if is_ours:

@@ -83,6 +83,15 @@ async def test_only_what_its_victim_gives_is_taken_in(word: FrameKind | None, an
 
 
 @virtual_time
+async def test_an_offer_that_comes_twice_is_taken_once() -> None:
+    """Its victim says go as often as it is asked; another offer of the same request is another one."""
+    scene = Scene(Slots(1, 1))
+    assert [await scene.offer() for _ in range(2)] == ["go", ""]
+    assert scene.taken == ["_INBOX.c.a"]
+    assert await scene.offer(lease=8) == "go"
+
+
+@virtual_time
 async def test_who_is_asked_in_vain() -> None:
     """Who has no room, takes nothing now or has asked itself asks no victim; a foreign reply subject gets nothing."""
     scene = Scene(Slots(1, 0))
