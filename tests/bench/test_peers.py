@@ -18,7 +18,7 @@ from bench.peers.tally import COLUMNS, Tally
 from bench.peers.ways import WAYS
 
 OURS = Tally((0.002, 0.004, 0.006), 0.5, 1, Spent(0.4, 0.2), Spent(0.04, 0.0))
-OTHER = Tally((0.008,), 1.0)
+OTHER = Tally((0.008,), 1.0, 2)
 
 
 def test_times_of_a_process_are_read() -> None:
@@ -58,7 +58,7 @@ def test_a_tally_for_each_request() -> None:
 def test_tallies_add_up() -> None:
     """Two rounds make one of all their calls."""
     both = OURS + OTHER
-    assert both == Tally((0.002, 0.004, 0.006, 0.008), 1.5, 1, Spent(0.4, 0.2), Spent(0.04, 0.0))
+    assert both == Tally((0.002, 0.004, 0.006, 0.008), 1.5, 3, Spent(0.4, 0.2), Spent(0.04, 0.0))
 
 
 def test_without_an_answer_there_are_only_failures() -> None:
