@@ -39,8 +39,8 @@ bench: setup ## measure the hop, side by side with the bare spawn
 bench-routing: setup ## the fleet's routing beside one ideal queue, and a plot (QUICK=1: does it work?; PART=join: one of its parts)
 	@$(PYTHON) -m bench.routing $(if $(QUICK),--quick) $(foreach name,$(PART),--part $(name)) --plot routing.svg --json routing.json
 
-bench-peers: setup $(PEERS)/installed ## what else could be used, beside ours (QUICK=1: does it work?; ONLY=celery: one of them)
-	@$(PYTHON) -m bench.peers --packages $(PEERS) $(if $(QUICK),--quick) $(foreach name,$(ONLY),--only $(name)) --json peers.json
+bench-peers: setup $(PEERS)/installed ## what else could be used, beside ours (QUICK=1: does it work?; ONLY=celery: one of them; CLI=1: with the real CLI)
+	@$(PYTHON) -m bench.peers --packages $(PEERS) $(if $(CLI),--cli $(CLAUDE_CLI)) $(if $(QUICK),--quick) $(foreach name,$(ONLY),--only $(name)) --json peers.json
 
 chaos: setup ## every fault for real, under load, with a report (SHORT=1: in two minutes; CASE=kill: one of them)
 	@$(PYTHON) -m chaos $(if $(SHORT),--short) $(foreach name,$(CASE),--case $(name))

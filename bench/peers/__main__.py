@@ -16,7 +16,7 @@ from bench.peers.processes import NotMeasuredError
 from bench.peers.report import document, table
 from bench.peers.stage import Actor, Stage, staged
 from bench.peers.tally import Tally
-from bench.peers.ways import WAYS
+from bench.peers.ways import WAYS, chosen
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,8 @@ class Plan:
 
 FULL = Plan(5, {1: 60, 5: 150, 50: 300, 500: 1000})
 QUICK = Plan(1, {1: 5, 5: 20})
+WITH_CLI = Plan(5, {1: 6, 5: 20})
+QUICK_WITH_CLI = Plan(1, {1: 2})
 
 
 def main() -> None:
@@ -44,6 +46,7 @@ def main() -> None:
 def _given() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.peers", description=__doc__)
     parser.add_argument("--only", action="append", choices=[way.name for way in WAYS], help="may be repeated")
+    parser.add_argument("--cli", type=Path, metavar="FILE", help="start this, the real CLI, against a stub of its API")
     parser.add_argument("--quick", action="store_true", help="short, to see that it works: the numbers say little")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers there")
     parser.add_argument("--packages", type=Path, default=Path("none"), metavar="FOLDER", help="see bench/peers/install")
@@ -52,10 +55,11 @@ def _given() -> argparse.Namespace:
 
 async def _measure(given: argparse.Namespace) -> None:
     console = Console(width=None if sys.stdout.isatty() else 180)
-    ways = [way for way in WAYS if given.only is None or way.name in given.only]
+    ways = chosen(given.only, with_cli=given.cli is not None)
+    full, quick = (FULL, QUICK) if given.cli is None else (WITH_CLI, QUICK_WITH_CLI)
     with tempfile.TemporaryDirectory(prefix="claude-nats-bench-") as folder:
-        async with staged(ways, Path(folder), Installed(given.packages.absolute())) as stage:
-            tallies = await take_turns(stage, QUICK if given.quick else FULL)
+        async with staged(ways, Path(folder), Installed(given.packages.absolute()), given.cli) as stage:
+            tallies = await take_turns(stage, quick if given.quick else full)
     console.print(table(tallies, stage.not_measured))
     if given.json:
         given.json.write_text(json.dumps(document(tallies, stage.not_measured), indent=1) + "\n")

@@ -16,6 +16,7 @@ from bench.peers.processes import Caller, NotMeasuredError, calling, serving, tr
 from bench.peers.spent import between, look
 from bench.peers.tally import Tally
 from bench.peers.ways import Broker, Program, Runtime, Way
+from responder.stub_api import Script, StubAPI
 from tests.support.nats_server import NatsServer, running
 
 _ROOT = Path(__file__).parents[2]
@@ -56,12 +57,14 @@ class Stage:
     Attributes:
         folder: For files of the run.
         installed: Where other products' packages are.
+        cli: The real CLI, which is started then, against a stub of its API; None for the command that does nothing.
         actors: The ways that can be measured.
         not_measured: Why the others cannot, by name.
     """
 
     folder: Path
     installed: Installed
+    cli: Path | None = None
     actors: list[Actor] = field(default_factory=list)
     not_measured: dict[str, str] = field(default_factory=dict)
     _env: dict[str, str] = field(default_factory=dict)
@@ -70,12 +73,18 @@ class Stage:
     async def start(self, ways: Iterable[Way], stack: contextlib.AsyncExitStack) -> None:
         """Start the brokers, and each way of which everything is installed."""
         self._env = self._environment()
+        if self.cli is not None:
+            api = await stack.enter_async_context(StubAPI(Script()))
+            self._env |= api.environment
         await self._start_nats(stack)
         if self.installed.redis_server is not None:
             await self._start_redis(self.installed.redis_server, stack)
         for way in ways:
             if missing := self.installed.missing(way.needs):
                 self.not_measured[way.name] = f"without {', '.join(missing)}"
+                continue
+            if way.needs_cli and self.cli is None:
+                self.not_measured[way.name] = "without the real CLI"
                 continue
             try:
                 self.actors.append(await self._start_way(way, stack))
@@ -107,13 +116,13 @@ class Stage:
         self._env["REDIS_URL"] = f"redis://127.0.0.1:{port}/0"
 
     def _environment(self) -> dict[str, str]:
-        noop = str(write_noop(self.folder))
+        command = str(self.cli or write_noop(self.folder))
         return {
             "PATH": os.defpath,
             "HOME": str(self.folder),
             "PYTHONPATH": str(_ROOT),
-            "COMMAND": noop,
-            "CLAUDE_RESPONDER_CLI": noop,
+            "COMMAND": command,
+            "CLAUDE_RESPONDER_CLI": command,
             "CLAUDE_RESPONDER_BACKLOG_MAX": "1000",
             "NODE_PACKAGES": str(self.installed.node_packages),
             "HTTP_PORT": str(_free_port()),
@@ -128,9 +137,11 @@ class Stage:
 
 
 @contextlib.asynccontextmanager
-async def staged(ways: Iterable[Way], folder: Path, installed: Installed) -> AsyncIterator[Stage]:
+async def staged(
+    ways: Iterable[Way], folder: Path, installed: Installed, cli: Path | None = None
+) -> AsyncIterator[Stage]:
     """Have everything running as long as the context lasts."""
-    stage = Stage(folder, installed)
+    stage = Stage(folder, installed, cli)
     async with contextlib.AsyncExitStack() as stack:
         await stage.start(ways, stack)
         yield stage

@@ -1,5 +1,6 @@
 """What is measured: who asks, who serves, and what each way needs."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -47,6 +48,7 @@ class Way:
         server: The program that answers; None where the caller does it itself.
         broker: What is between them; None for nothing.
         share: How much of the usual number of calls it makes: less for what is slow.
+        needs_cli: Whether it understands nothing but the real CLI.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Way:
     server: Program | None = None
     broker: Broker | None = None
     share: float = 1.0
+    needs_cli: bool = False
 
     @property
     def needs(self) -> frozenset[Need]:
@@ -117,4 +120,19 @@ WAYS = (
         Broker.REDIS,
         share=0.4,
     ),
+    Way("sdk", "claude-agent-sdk query()", _peers("bench.peers.agent_sdk"), needs_cli=True),
 )
+# With the real CLI its own start outweighs what is around it: these are enough unless others are asked for.
+WITH_CLI = frozenset(("asyncio", OURS.name, "sdk"))
+
+
+def chosen(only: Collection[str] | None, *, with_cli: bool) -> list[Way]:
+    """Give the ways to measure.
+
+    Args:
+        only: Their names; None for all that make sense.
+        with_cli: Whether they start the real CLI.
+    """
+    if only is None:
+        return [way for way in WAYS if (way.name in WITH_CLI if with_cli else not way.needs_cli)]
+    return [way for way in WAYS if way.name in only]

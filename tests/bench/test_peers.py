@@ -15,7 +15,7 @@ from bench.peers.report import document, rows, table
 from bench.peers.spent import Spent, between, look, read_spent
 from bench.peers.stage import staged
 from bench.peers.tally import COLUMNS, Tally
-from bench.peers.ways import WAYS
+from bench.peers.ways import WAYS, chosen
 
 OURS = Tally((0.002, 0.004, 0.006), 0.5, 1, Spent(0.4, 0.2), Spent(0.04, 0.0))
 OTHER = Tally((0.008,), 1.0, 2)
@@ -88,6 +88,13 @@ def test_each_way_needs_what_runs_it(tmp_path: Path) -> None:
     assert [name for name, needs in missing.items() if not needs] == ["popen", "asyncio", "echo", "nats", "ours"]
     assert missing["option2"] == [Need.NODE]
     assert Need.PYTHON in missing["celery"]
+
+
+def test_the_real_cli_is_started_by_few_ways() -> None:
+    """The SDK is measured with it alone, the others with it where they are asked for."""
+    assert [way.name for way in chosen(None, with_cli=True)] == ["asyncio", "ours", "sdk"]
+    assert [way.name for way in WAYS if way not in chosen(None, with_cli=False)] == ["sdk"]
+    assert [way.name for way in chosen(["nats", "celery"], with_cli=True)] == ["nats", "celery"]
 
 
 async def test_failed_calls_are_counted_and_not_timed() -> None:
