@@ -3,6 +3,7 @@ CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/claude-nats
 CLI_VERSION := 2.1.197
 NODE_NATS_VERSION := 2.29.3
 ARCH := $(patsubst x86_64,x64,$(patsubst aarch64,arm64,$(shell uname -m)))
+PEERS := $(CACHE)/peers-$(shell cat bench/peers/requirements.txt bench/peers/package.json | cksum | cut -d ' ' -f 1)
 NPM := npm install --silent --no-audit --no-fund --no-save --ignore-scripts
 
 export CLAUDE_CLI ?= $(CACHE)/claude-code-$(CLI_VERSION)/node_modules/@anthropic-ai/claude-code-linux-$(ARCH)/claude
@@ -41,6 +42,9 @@ bench-cli: setup $(CLAUDE_CLI) ## cold CLIs beside those that stand ready, with 
 bench-routing: setup ## the fleet's routing beside one ideal queue, and a plot (QUICK=1: does it work?; PART=join: one of its parts)
 	@$(PYTHON) -m bench.routing $(if $(QUICK),--quick) $(foreach name,$(PART),--part $(name)) --plot routing.svg --json routing.json
 
+bench-peers: setup $(PEERS)/installed ## what else could be used, beside ours (QUICK=1: does it work?; ONLY=celery: one of them; CLI=1: with the real CLI)
+	@$(PYTHON) -m bench.peers --packages $(PEERS) $(if $(CLI),--cli $(CLAUDE_CLI)) $(if $(QUICK),--quick) $(foreach name,$(ONLY),--only $(name)) --json peers.json
+
 chaos: setup ## every fault for real, under load, with a report (SHORT=1: in two minutes; CASE=kill: one of them)
 	@$(PYTHON) -m chaos $(if $(SHORT),--short) $(foreach name,$(CASE),--case $(name))
 
@@ -66,4 +70,7 @@ $(NODE_NATS)/installed:
 	@$(NPM) --prefix $(NODE_NATS) nats@$(NODE_NATS_VERSION)
 	@touch $@
 
-.PHONY: help demo test check lint types model schema bench bench-cli bench-routing chaos up setup clean
+$(PEERS)/installed: | setup
+	@$(PYTHON) -m bench.peers.install $(PEERS)
+
+.PHONY: help demo test check lint types model schema bench bench-cli bench-peers bench-routing chaos up setup clean

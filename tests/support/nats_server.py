@@ -34,6 +34,12 @@ class NatsServer:
     route: str = "nats://127.0.0.1:-1"
     _process: asyncio.subprocess.Process | None = field(default=None, init=False)
 
+    @property
+    def pid(self) -> int:
+        """Its process id, while it runs."""
+        assert self._process is not None
+        return self._process.pid
+
     def is_at(self, address: tuple[str | None, int | None] | None) -> bool:
         """Say whether this is where somebody is connected to.
 
