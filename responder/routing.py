@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from contract import QUEUE_GROUP
@@ -17,6 +17,7 @@ from responder.thief import NobodyError, Thief
 from responder.victim import Victim
 
 _log = logging.getLogger(__name__)
+_AFTER_DEFECT_S = 1.0
 
 
 class LinkGroup:
@@ -85,6 +86,16 @@ class LinkPeers:
         return None
 
 
+async def _go_on(run: Callable[[], Awaitable[None]]) -> None:
+    """Begin again after a defect: who takes and gives no more would only be slow, and nobody would know."""
+    while True:
+        try:
+            await run()
+        except Exception as error:  # noqa: BLE001 # as said
+            _log.error("defect: %s in work stealing", type(error).__name__)  # not its text, which may hold anything
+            await asyncio.sleep(_AFTER_DEFECT_S)
+
+
 @dataclass(frozen=True)
 class Routing:
     """The two sides of a responder.
@@ -128,7 +139,7 @@ async def stealing(parts: Parts, link: Link, attendance: Attendance) -> AsyncIte
     room = Room(instance, slots, link, prefix, places, thief, taken)
     await link.subscribe(subjects.backlog_of(instance), give)
     slots.look_elsewhere, slots.hand_off = thief.look_elsewhere, victim.hand_off
-    running = [asyncio.create_task(each.run()) for each in (victim, thief, room)]
+    running = [asyncio.create_task(_go_on(each.run)) for each in (victim, thief, room)]
     try:
         yield Routing(thief, victim)
     finally:

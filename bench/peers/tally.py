@@ -44,7 +44,7 @@ class Tally:
         """Give what it comes to, by column; without any answer there are only failures."""
         if not self.seconds:
             return dict.fromkeys(COLUMNS) | {"failed": self.failed}
-        latencies = Latencies(self.seconds, self.elapsed_s)
+        latencies = Latencies(self.seconds, self.elapsed_s, self.server.own_s)
         calls = len(self.seconds) + self.failed
         cpu_s = (self.server.own_s, self.broker.own_s, self.server.reaped_s)
         found = (latencies.p50_ms, latencies.p99_ms, latencies.per_s, *(1000 * spent / calls for spent in cpu_s))

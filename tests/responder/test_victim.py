@@ -507,26 +507,28 @@ async def test_who_may_ask() -> None:
 
 @virtual_time
 async def test_hints_while_something_waits() -> None:
-    """One for each request that begins to wait, then one every 50 ms; the group is left a second after the last."""
+    """One for each that begins to wait, then ever less often; the group is left a second or two after the last."""
     scene = await Scene.make()
     running = asyncio.create_task(scene.victim.run())
     await advance(5)
     assert (scene.group.log, scene.outlet.published) == ([], [])
     for name in "abc":
-        scene.waiters[name] = asyncio.create_task(scene.slots.take(asyncio.get_running_loop().time() + 0.11))
+        scene.waiters[name] = asyncio.create_task(scene.slots.take(asyncio.get_running_loop().time() + 4))
     await settle()
     assert scene.group.log == ["+"]
-    assert len(scene.outlet.published) == 3
-    await advance(0.105)
-    assert len(scene.outlet.published) == 5
     subject, body, headers = scene.outlet.published[0]
     frame = read_frame(headers, body)
     assert (subject, body) == (SUBJECTS.idle, b"")
     assert frame == Frame(FrameKind.STEAL, instance=VICTIM)
-    await advance(0.9)
+    for seconds, count in ((0.0, 3), (0.06, 4), (0.1, 5), (0.2, 6), (0.4, 7), (0.8, 8), (1.0, 9), (1.0, 10)):
+        await advance(seconds)
+        assert len(scene.outlet.published) == count
+    await advance(1.9)
     assert scene.group.log == ["+"]
-    await advance(0.2)
-    assert (scene.group.log, len(scene.outlet.published)) == (["+", "-"], 5)
+    await advance(1.1)
+    assert (scene.group.log, len(scene.outlet.published)) == (["+", "-"], 10)
     await scene.wait("d")
-    assert (scene.group.log, len(scene.outlet.published)) == (["+", "-", "+"], 6)
+    assert (scene.group.log, len(scene.outlet.published)) == (["+", "-", "+"], 11)
+    await advance(0.06)
+    assert len(scene.outlet.published) == 12
     running.cancel()
