@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import os
 import re
 import signal
 import time
@@ -108,12 +109,14 @@ class StandbyProcess:
 
     def _begin(self, cwd: str) -> None:
         ground = self._ground
-        try:
-            self._conversation = Conversation(ground.limits.output_max_bytes)
-        except OSError as error:
-            raise ChildStartError("no descriptor is left") from error
-        stdin, stdout = self._conversation.theirs
-        try:
+        with contextlib.ExitStack() as on_error:
+            try:
+                self._conversation = Conversation(ground.limits.output_max_bytes)
+                on_error.callback(self._conversation.close)
+                self._conversation.listen(self)
+            except OSError as error:
+                raise ChildStartError(os.strerror(error.errno or 0)) from error
+            stdin, stdout = self._conversation.theirs
             self._child = Child.start(
                 (ground.cli, *self.mold.argv),
                 env={**ground.env, MARK_VARIABLE: self._run_id},
@@ -122,14 +125,11 @@ class StandbyProcess:
                 stdout=stdout,
                 output_max_bytes=ground.limits.output_max_bytes,
             )
-        except ChildStartError:
-            self._conversation.drop_theirs()
-            self._conversation.close()
-            raise
+            on_error.pop_all()
+        self._conversation.drop_theirs()
         self.pid = self._child.pid
         ground.sweeper.register_other(self.pid)
         self._child.exited.add_done_callback(lambda _: self._settle())
-        self._conversation.begin(self)
         self._conversation.say(_control(_READY, {}))
 
     def __repr__(self) -> str:
