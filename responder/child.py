@@ -51,7 +51,11 @@ class Child:
         self._stderr = stderr
         self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._pidfd = os.pidfd_open(process.pid)
-        asyncio.get_running_loop().add_reader(self._pidfd, self._reap)
+        try:
+            asyncio.get_running_loop().add_reader(self._pidfd, self._reap)
+        except OSError:
+            os.close(self._pidfd)
+            raise
         self.pid = process.pid
         self.started_at = time.monotonic()
 

@@ -7,11 +7,16 @@ lost by it as long as stdin stays open until the result has come (measured on CL
 
 import asyncio
 import contextlib
+import fcntl
 import os
+import struct
+import termios
 from collections import deque
 from typing import Protocol
 
 _CHUNK_BYTES = 256 * 1024
+# Of an ended CLI no more can be unread than its pipe holds; what comes after that is of somebody else who has it.
+_UNREAD_CHUNKS_MAX = 4
 
 
 class Listener(Protocol):
@@ -31,13 +36,24 @@ class Conversation:
         line_max_bytes: The longest line that is read.
 
     Attributes:
-        theirs: What the CLI gets for its stdin and stdout; closed by `begin`.
+        theirs: What the CLI gets for its stdin and stdout; `drop_theirs` closes it.
+        said_bytes: How much has been said.
+
+    Raises:
+        OSError: No descriptor is left.
     """
 
     def __init__(self, line_max_bytes: int) -> None:
         stdin, self._input = os.pipe2(os.O_CLOEXEC)
-        self._output, stdout = os.pipe2(os.O_CLOEXEC)
-        self.theirs = (stdin, stdout)
+        try:
+            self._output, stdout = os.pipe2(os.O_CLOEXEC)
+        except OSError:
+            os.close(stdin)
+            os.close(self._input)
+            raise
+        self.theirs: tuple[int, ...] = (stdin, stdout)
+        self.said_bytes = 0
+        self._written_bytes = 0
         self._line_max_bytes = line_max_bytes
         self._listener: Listener | None = None
         self._line = bytearray()
@@ -45,20 +61,32 @@ class Conversation:
         for ours in (self._input, self._output):
             os.set_blocking(ours, False)
 
-    def begin(self, listener: Listener) -> None:
-        """Listen from now on; the CLI has its own ends."""
-        self.drop_theirs()
-        self._listener = listener
+    def listen(self, listener: Listener) -> None:
+        """Listen from now on.
+
+        Raises:
+            OSError: The system cannot watch one more descriptor.
+        """
         asyncio.get_running_loop().add_reader(self._output, self._read)
+        self._listener = listener
 
     def drop_theirs(self) -> None:
-        """Close the ends of the CLI that we hold."""
+        """Close the ends of the CLI that we hold, once it has its own."""
         for descriptor in self.theirs:
             os.close(descriptor)
-        self.theirs = (-1, -1)
+        self.theirs = ()
+
+    @property
+    def read_bytes(self) -> int:
+        """How much of what has been said the CLI has read; after `end_input`, how much it could have."""
+        if self._input < 0:
+            return self._written_bytes
+        unread = fcntl.ioctl(self._input, termios.FIONREAD, struct.pack("i", 0))
+        return self._written_bytes - int(struct.unpack("i", unread)[0])
 
     def say(self, line: bytes) -> None:
         """Write a line as fast as the CLI reads it; one that has ended reads nothing, and is noticed elsewhere."""
+        self.said_bytes += len(line)
         self._unwritten.append(memoryview(line))
         if len(self._unwritten) == 1:
             self._write()
@@ -73,6 +101,7 @@ class Conversation:
 
     def close(self) -> None:
         """Let go of both pipes."""
+        self.drop_theirs()
         self.end_input()
         self.stop_listening()
         if self._output >= 0:
@@ -87,8 +116,9 @@ class Conversation:
 
     def finish_reading(self) -> None:
         """Read what an ended CLI has printed before its end."""
-        while self._listener is not None and self._read():
-            pass
+        for _ in range(_UNREAD_CHUNKS_MAX):
+            if self._listener is None or not self._read():
+                return
 
     def _read(self) -> bool:
         """Read what is there; says whether there may be more."""
@@ -107,9 +137,9 @@ class Conversation:
         return True
 
     def _take(self, piece: bytes, *, is_whole: bool) -> None:
-        self._line += piece
         if self._listener is None:
             return
+        self._line += piece
         if len(self._line) > self._line_max_bytes:
             self._listener.take_too_much()
             self.stop_listening()
@@ -126,6 +156,7 @@ class Conversation:
                 except BrokenPipeError:
                     self._unwritten.clear()
                     break
+                self._written_bytes += written
                 rest = self._unwritten.popleft()[written:]
                 if rest:
                     self._unwritten.appendleft(rest)

@@ -75,22 +75,22 @@ class Execution:
 
     async def _serve(self, job: Job, audience: Audience) -> Observation | None:
         """Have a process that was started ahead serve a job, if there is one; it ends in the background."""
-        process = None if self.standby is None else self.standby.take(job)
-        if self.cli is None or self.standby is None or process is None:
+        if self.cli is None or self.standby is None or (process := self.standby.take(job)) is None:
             return None
-        with self.tracing.cli_process(self.cli.name, "standby") as span:
-            turn = Turn(
-                prompt=job.prompt,
-                trace_headers=current_trace_headers() if self.environment.tracing else {},
-                deadline=job.deadline,
-                cancelled=audience.cancelled,
-                on_output=audience.on_output,
-            )
-            try:
+        try:
+            with self.tracing.cli_process(self.cli.name, "standby") as span:
+                turn = Turn(
+                    prompt=job.prompt,
+                    trace_headers=current_trace_headers() if self.environment.tracing else {},
+                    deadline=job.deadline,
+                    cancelled=audience.cancelled,
+                    on_output=audience.on_output,
+                )
                 seen = await process.serve(turn)
-            finally:
-                self.standby.retire(process)
-            set_observation(span, seen)
+                if seen is not None:
+                    set_observation(span, seen)
+        finally:
+            self.standby.retire(process)
         return seen
 
     async def _run_cold(self, job: Job, audience: Audience) -> Observation:

@@ -5,6 +5,7 @@ address is `NATS_URL`.
 """
 
 import difflib
+import json
 import os
 import shutil
 import socket
@@ -22,12 +23,13 @@ from contract import (
     DEFAULT_INBOX_PREFIX,
     DEFAULT_SUBJECT_PREFIX,
     PROMPT_MAX_BYTES,
+    RequestError,
     check_servers,
     is_plain_subject,
     mask_servers,
     split_servers,
 )
-from responder.arguments import DEFAULT_ARGS, OPT_INS
+from responder.arguments import DEFAULT_ARGS, OPT_INS, ArgumentPolicy
 from responder.child import OUTPUT_MAX_BYTES
 
 ENV_PREFIX = "CLAUDE_RESPONDER_"
@@ -108,7 +110,7 @@ class ResponderSettings(BaseSettings):
     standby_age_max_s: float = Field(
         600.0, ge=1, le=86_400, allow_inf_nan=False, description="after how long one that waits is replaced, in seconds"
     )
-    standby_args: tuple[tuple[str, ...], ...] = Field(
+    standby_args: Annotated[tuple[tuple[str, ...], ...], NoDecode] = Field(
         (DEFAULT_ARGS,),
         description="argument lists for which one is always kept, as JSON: an array of arrays of strings",
     )
@@ -173,6 +175,16 @@ class ResponderSettings(BaseSettings):
     def _split(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
+    @field_validator("standby_args", mode="before")
+    @classmethod
+    def _read_lists(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            raise ValueError("must be JSON: an array of arrays of strings") from None
+
     @field_validator("allow")
     @classmethod
     def _known_opt_ins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -222,6 +234,16 @@ class ResponderSettings(BaseSettings):
             )
         if self.embedded and (self.nats_ca or self.nats_cert or self.nats_url.startswith("tls:")):
             raise ValueError("embedded: the server speaks no TLS, so there must be neither tls:// nor a certificate")
+        return self
+
+    @model_validator(mode="after")
+    def _standby_args_are_allowed(self) -> Self:
+        policy = ArgumentPolicy(frozenset(self.allow), self.models, self.tools, self.max_budget_usd)
+        for args in self.standby_args:
+            try:
+                policy.arguments(args)
+            except RequestError as error:
+                raise ValueError(f"standby_args: {error}") from None
         return self
 
     @property

@@ -18,16 +18,16 @@ from responder.admission import Job
 from responder.child import ChildStartError
 from responder.demand import Demand
 from responder.freshness import Freshness, State
-from responder.processes import resident_bytes
 from responder.standby_arguments import Mold, mold_of
 from responder.standby_process import Ground, StandbyProcess
+from responder.uncancelled import finish_even_if_cancelled
 
 _log = logging.getLogger(__name__)
 _LOOK_EVERY_S = 2.0
 _LOOK_SOON_S = 0.2
 # What has not answered by then is no CLI that can be started ahead, but a wrapper around one, say.
 _START_MAX_S = 20.0
-# After one that ended before it was used, none is started with its arguments for so long; twice as long each time.
+# After one that was of no use, none is started with its arguments for so long; twice as long each time.
 _PAUSE_FIRST_S = 5.0
 _PAUSE_MAX_S = 600.0
 _USUAL_BYTES = 200 * 1024 * 1024
@@ -148,8 +148,7 @@ class Standby:
             yield
         finally:
             keeping.cancel()
-            await asyncio.wait({keeping})
-            await self._close()
+            await finish_even_if_cancelled(self._close(keeping))
 
     def stop_starting(self) -> None:
         """Replace none any more; what is there still serves."""
@@ -170,8 +169,9 @@ class Standby:
                 async with asyncio.timeout(_LOOK_EVERY_S if self._postponed_at is None else _LOOK_SOON_S):
                     await self._wake.wait()
 
-    async def _close(self) -> None:
+    async def _close(self, keeping: asyncio.Task[None]) -> None:
         """End all of them; those that are ending are waited for."""
+        await asyncio.wait({keeping})
         for process in list(self._waiting):
             del self._waiting[process]
             self.retire(process)
@@ -187,21 +187,25 @@ class Standby:
         left_bytes = self.memory_left() - _MEMORY_KEPT_BYTES
         more = left_bytes // self._usual_bytes if math.isfinite(left_bytes) else self.limits.count_max
         self._affordable = max(0, len(self._waiting) + int(more))
-        left = self._wanted(now)
+        left, sizes = self._wanted(now), []
         for process, then in sorted(self._waiting.items(), key=lambda item: item[0].started_at, reverse=True):
             mold = process.mold
-            size = resident_bytes(process.pid)
-            if process.is_ready:
-                self._usual_bytes = size or self._usual_bytes
+            size = process.memory_bytes()
+            if process.is_ready and then == state:
+                self._proven = state
+                sizes.append(size)
             is_dumb = not process.is_ready and now - process.started_at > _START_MAX_S
-            if is_dumb or not process.is_usable:
+            is_bad = is_dumb or not process.is_usable or size > self.limits.process_max_bytes
+            if is_bad:
                 self._pause(mold, now)
-            is_good = not is_dumb and self._is_good(process, then, state, now) and size <= self.limits.process_max_bytes
-            if is_good and left.get(mold, 0) > 0:
+            if not is_bad and self._is_good(process, then, state, now) and left.get(mold, 0) > 0:
                 left[mold] -= 1
             else:
                 del self._waiting[process]
                 self.retire(process)
+        if sum(sizes):
+            self._usual_bytes = sum(sizes) // len(sizes)
+        self._pauses = {mold: pause for mold, pause in self._pauses.items() if now < pause.until + _PAUSE_MAX_S}
 
     def _wanted(self, now: float) -> dict[Mold, int]:
         affordable = min(self._affordable, self.limits.memory_max_bytes // self._usual_bytes)
@@ -246,10 +250,13 @@ class Standby:
             self._proven = state
 
     def _pause(self, mold: Mold, now: float) -> None:
+        """Start none for a while, longer each time; several that fail at once do so for the same reason."""
         before = self._pauses.get(mold)
+        if before is not None and now < before.until:
+            return
         seconds = _PAUSE_FIRST_S if before is None else min(_PAUSE_MAX_S, 2 * before.seconds)
         self._pauses[mold] = _Pause(now + seconds, seconds)
-        _log.warning("a CLI that was started ahead ended before it was used; none is for %.0f s", seconds)
+        _log.warning("a CLI started ahead failed, or grew too large, unused; none is started for %.0f s", seconds)
 
 
 def _note_defect(task: asyncio.Task[None]) -> None:

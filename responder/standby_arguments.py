@@ -12,6 +12,7 @@ from responder.arguments import Arguments
 
 _OUTPUT_FORMAT = "--output-format"
 _LINES = "stream-json"
+_PARTIAL = "--include-partial-messages"
 # Of one session, or of one that may have grown since: whoever was started before would read something else.
 _OF_A_SESSION = frozenset(("--session-id", "--resume", "--continue", "--fork-session", "--name"))
 
@@ -41,14 +42,15 @@ def mold_of(job: Job) -> Mold | None:
 def mold_of_arguments(arguments: Arguments) -> Mold | None:
     """Say for what a process could be started ahead to serve requests with these arguments; None where none could.
 
-    stream-json without `--verbose` is an error of the command line; `json` with it prints all events as one array.
+    stream-json without `--verbose` is an error of the command line, and so are partial messages without stream-json;
+    `json` with `--verbose` prints all events as one array.
     """
     argv = arguments.argv
     if not _OF_A_SESSION.isdisjoint(argv):
         return None
     place = argv.index(_OUTPUT_FORMAT) + 1
     is_stream = argv[place] == _LINES
-    if is_stream != ("--verbose" in argv):
+    if is_stream != ("--verbose" in argv) or (_PARTIAL in argv and not is_stream):
         return None
     streaming = (_LINES,) if is_stream else (_LINES, "--verbose")
     return Mold((*argv[:place], *streaming, "--input-format", _LINES, *argv[place + 1 :]), is_stream)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import os
 import re
 import signal
 import time
@@ -11,8 +12,9 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from contract import new_ulid
-from responder.child import Child, ChildStartError
+from responder.child import OUTPUT_MAX_BYTES, Child, ChildStartError
 from responder.conversation import Conversation
+from responder.processes import resident_bytes
 from responder.run import Observation, OutputListener, RunLimits, StopReason
 from responder.standby_arguments import Mold
 from responder.sweep import MARK_VARIABLE, Sweeper, end_child
@@ -108,12 +110,14 @@ class StandbyProcess:
 
     def _begin(self, cwd: str) -> None:
         ground = self._ground
-        try:
-            self._conversation = Conversation(ground.limits.output_max_bytes)
-        except OSError as error:
-            raise ChildStartError("no descriptor is left") from error
-        stdin, stdout = self._conversation.theirs
-        try:
+        with contextlib.ExitStack() as on_error:
+            try:
+                self._conversation = Conversation(self._line_max_bytes())
+                on_error.callback(self._conversation.close)
+                self._conversation.listen(self)
+            except OSError as error:
+                raise ChildStartError(os.strerror(error.errno or 0)) from error
+            stdin, stdout = self._conversation.theirs
             self._child = Child.start(
                 (ground.cli, *self.mold.argv),
                 env={**ground.env, MARK_VARIABLE: self._run_id},
@@ -122,15 +126,17 @@ class StandbyProcess:
                 stdout=stdout,
                 output_max_bytes=ground.limits.output_max_bytes,
             )
-        except ChildStartError:
-            self._conversation.drop_theirs()
-            self._conversation.close()
-            raise
+            on_error.pop_all()
+        self._conversation.drop_theirs()
         self.pid = self._child.pid
         ground.sweeper.register_other(self.pid)
-        self._child.exited.add_done_callback(lambda _: self._settle())
-        self._conversation.begin(self)
+        self._child.exited.add_done_callback(self._note_exit)
         self._conversation.say(_control(_READY, {}))
+
+    def _line_max_bytes(self) -> int:
+        """Give how long a line may be; of what is not printed in the end, a cold CLI's limit knows nothing."""
+        limit = self._ground.limits.output_max_bytes
+        return limit if self.mold.is_stream else max(limit, OUTPUT_MAX_BYTES)
 
     def __repr__(self) -> str:
         return f"<StandbyProcess {self.pid} {'ready' if self._is_ready else 'starting'}>"
@@ -145,11 +151,16 @@ class StandbyProcess:
         """Whether it has started."""
         return self._is_ready
 
-    async def serve(self, turn: Turn) -> Observation:
+    def memory_bytes(self) -> int:
+        """Give what it takes of the host's memory, with what it has said on stderr, which is kept in memory too."""
+        return resident_bytes(self.pid) + self._child.output_bytes()
+
+    async def serve(self, turn: Turn) -> Observation | None:
         """Serve its one request, to the result or the deadline.
 
         Returns:
-            What was seen. After a result it still lives, and `end` ends it; in every other case no process is left.
+            What was seen; None when it had ended before it read the request, which can be run elsewhere then. After a
+            result it still lives, and `end` ends it; in every other case no process is left.
         """
         ground = self._ground
         self._turn = turn
@@ -160,6 +171,7 @@ class StandbyProcess:
         if turn.trace_headers:
             variables = {name.upper(): value for name, value in turn.trace_headers.items()}
             self._conversation.say(_control("trace", {"env": variables}))
+        said_before = self._conversation.said_bytes
         self._conversation.say(_message(turn.prompt))
         try:
             stop_reason = await self._watch(turn)
@@ -170,6 +182,8 @@ class StandbyProcess:
         if stop_reason is not None or self._child.has_exited:
             survivors = await finish_even_if_cancelled(self._stop(stop_reason))
         has_result = stop_reason is None and self._heard.done()
+        if stop_reason is None and not has_result and self._conversation.read_bytes <= said_before:
+            return None
         return Observation(
             stdout=bytes(self._printed),
             stderr=self._child.read_stderr(ground.limits.stderr_kept_bytes),
@@ -183,18 +197,19 @@ class StandbyProcess:
     async def end(self) -> None:
         """End it, whatever it does, and leave nothing of it behind."""
         self._settle()
-        if self._turn is None:
-            self._child.send_signal(signal.SIGKILL)  # it has done nothing yet, and has no tools
-            await self._child.wait()
-            await self._ground.sweeper.sweep(self._run_id)  # unless it is a wrapper
-        else:
-            self._conversation.end_input()
-            await self._child.wait_or(self._ground.stopped, self._ground.limits.stop_step_s)
-            await self._stop(None)
-        self._ground.sweeper.forget_other(self.pid)
-        self._conversation.close()
-        self._child.close()
-        await self._place.aclose()
+        try:
+            if self._turn is None:
+                self._child.send_signal(signal.SIGKILL)  # it has done nothing yet, and has no tools
+                await self._child.wait()
+                await self._ground.sweeper.sweep(self._run_id)  # unless it is a wrapper
+            else:
+                self._conversation.end_input()
+                await self._child.wait_or(self._ground.stopped, self._ground.limits.stop_step_s)
+                await self._stop(None)
+        finally:
+            self._conversation.close()
+            self._child.close()
+            await self._place.aclose()
 
     # What it prints.
 
@@ -206,12 +221,14 @@ class StandbyProcess:
             self._settle()
         elif self._turn is None:
             self._is_spoilt = True
+            self._settle()
         elif not self._heard.done():
             self._take_event(line, is_result=kind == "result")
 
     def take_too_much(self) -> None:
         """A line is longer than any output may be."""
         self._is_spoilt = True
+        self._settle()
         self._hear(StopReason.OUTPUT_TOO_LARGE)
 
     def _take_event(self, line: bytes, *, is_result: bool) -> None:
@@ -222,13 +239,21 @@ class StandbyProcess:
                 self._hear(StopReason.OUTPUT_TOO_LARGE)
                 return
             if self.mold.is_stream and self._turn is not None and self._turn.on_output is not None:
-                self._turn.on_output(offset, line)
+                try:
+                    self._turn.on_output(offset, line)
+                except Exception as error:  # noqa: BLE001 # `serve` raises it: here it would reach nobody
+                    self._heard.set_exception(error)
+                    return
         if is_result:
             self._hear(None)
 
     def _hear(self, reason: StopReason | None) -> None:
         if not self._heard.done():
             self._heard.set_result(reason)
+
+    def _note_exit(self, _exited: asyncio.Future[int]) -> None:
+        self._ground.sweeper.forget_other(self.pid)  # the number may be another's now
+        self._settle()
 
     def _settle(self) -> None:
         if not self.settled.done():
@@ -256,6 +281,8 @@ class StandbyProcess:
                 self._conversation.finish_reading()
             if self._heard.done():
                 return self._heard.result()
+            if self._child.output_bytes() > self._ground.limits.output_max_bytes:
+                return StopReason.OUTPUT_TOO_LARGE
             if self._child.has_exited:
                 return None
             if stopped.done():
@@ -292,7 +319,7 @@ def _kind(line: bytes) -> str | None:
         return found[1].decode()
     try:
         event = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     kind = event.get("type") if isinstance(event, dict) else None
     return kind if isinstance(kind, str) else None

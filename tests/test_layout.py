@@ -28,10 +28,12 @@ PURE = (
     "responder/arguments.py",
     "responder/attempt.py",
     "responder/backlog.py",
+    "responder/demand.py",
     "responder/document.py",
     "responder/fitness.py",
     "responder/outcome.py",
     "responder/redaction.py",
+    "responder/standby_arguments.py",
 )
 IO_MODULES = {"asyncio", "nats", "os", "pathlib", "socket", "subprocess", "aiohttp"}
 

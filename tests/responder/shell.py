@@ -8,7 +8,7 @@ from responder.run import Command
 
 ENV = {"PATH": os.defpath}
 # `stay FILE` writes its process id to a file and stays; `await FILE` waits until there is something in a file.
-_PRELUDE = """
+PRELUDE = """
 export STAY='echo $$ >"$1"; exec sleep 300'
 stay() { sh -c "$STAY" stay "$1"; }
 await() { until [ -s "$1" ]; do sleep 0.01; done; }
@@ -31,7 +31,7 @@ for name in setsid daemon scrubbed deaf stopped nested; do await "$name"; done
 def shell(folder: Path, body: str, name: str = "program") -> str:
     """Write a script and give its path."""
     path = folder / name
-    path.write_text(f"#!/bin/sh\n{_PRELUDE}\n{body}\n")
+    path.write_text(f"#!/bin/sh\n{PRELUDE}\n{body}\n")
     path.chmod(0o755)
     return str(path)
 

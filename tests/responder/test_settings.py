@@ -62,6 +62,9 @@ ENVIRONMENT: list[tuple[str, str, str, Any]] = [
     ("CLAUDE_RESPONDER_EMBEDDED", "true", "embedded", True),
     ("CLAUDE_RESPONDER_DRAIN_GRACE_S", "0", "drain_grace_s", 0.0),
     ("CLAUDE_RESPONDER_LOG_LEVEL", "debug", "log_level", "debug"),
+    ("CLAUDE_RESPONDER_STANDBY_MAX", "0", "standby_max", 0),
+    ("CLAUDE_RESPONDER_STANDBY_ARGS", '[["-p"], ["--model", "opus"]]', "standby_args", (("-p",), ("--model", "opus"))),
+    ("CLAUDE_RESPONDER_STANDBY_ARGS", "[]", "standby_args", ()),
     ("claude_responder_slots", "9", "slots", 9),
 ]
 
@@ -82,6 +85,7 @@ def test_variables(monkeypatch: pytest.MonkeyPatch, variable: str, text: str, na
         ("CLAUDE_RESPONDER_EMBEDDED", "true", "embedded", False, False),
         ("CLAUDE_RESPONDER_ALLOW", "--continue", "allow", "", ()),
         ("CLAUDE_RESPONDER_SLOTS", "no number", "slots", "3", 3),
+        ("CLAUDE_RESPONDER_STANDBY_ARGS", "[]", "standby_args", '[["-p"]]', (("-p",),)),
     ],
 )
 def test_options_win(
@@ -167,6 +171,12 @@ REFUSED: list[tuple[str, Any]] = [
     ("nats_ca", f"/{CANARY}.pem"),
     ("nats_cert", "/etc/passwd"),
     ("nats_key", f"/{CANARY}.pem"),
+    ("standby_max", "-1"),
+    ("standby_memory_mb", CANARY),
+    ("standby_age_max_s", "0"),
+    ("standby_args", CANARY),
+    ("standby_args", "[" * 100_000),
+    ("standby_args", '["-p"]'),
     ("slotz", CANARY),
 ]
 
@@ -196,6 +206,12 @@ def test_variables_are_checked_like_options(monkeypatch: pytest.MonkeyPatch, nam
 def test_an_opt_in_that_does_not_exist(name: str, nearest: str) -> None:
     """An opt-in that is misspelt is refused with the nearest one."""
     assert refusal_of(allow=f"--continue,{name}") == f"allow: {name!r} cannot be allowed: did you mean {nearest}?"
+
+
+@pytest.mark.parametrize("args", ['[["--settings", "x"]]', '[["-p"], ["--model", "opus"]]', '[["--continue"]]'])
+def test_what_no_request_may_use_is_not_kept_ready(args: str) -> None:
+    """Arguments for which a CLI is kept ready are ones that a request may have."""
+    assert "standby_args: argument refused: --" in refusal_of(standby_args=args, models="sonnet")
 
 
 @pytest.mark.parametrize("name", ["--settings", "--mcp-config", "--add-dir", "--model", "-c", "--agents"])

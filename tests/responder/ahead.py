@@ -1,0 +1,81 @@
+"""What CLIs that are started ahead stand on in tests: a ground, their arguments, and a look at what is left."""
+
+import asyncio
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from responder.arguments import ArgumentPolicy
+from responder.processes import descendants_of
+from responder.run import RunLimits
+from responder.standby_arguments import Mold, mold_of_arguments
+from responder.standby_process import Ground, Turn
+from responder.sweep import Sweeper
+from responder.working_directory import WorkingDirectories
+from tests.responder.conftest import STOP_STEP_S
+from tests.responder.shell import ENV, open_descriptors
+
+STREAM_ARGS = ("--output-format", "stream-json", "--verbose")
+
+
+def mold(*args: str) -> Mold:
+    """Give what a process is started for that serves requests with these arguments."""
+    made = mold_of_arguments(ArgumentPolicy().arguments(args))
+    assert made is not None
+    return made
+
+
+JSON = mold()
+STREAM = mold(*STREAM_ARGS)
+
+
+def make_ground(folder: Path, cli: Path, sweeper: Sweeper, *, output_max_bytes: int = 1_000_000) -> Ground:
+    """Give what processes are started with.
+
+    Args:
+        folder: Has or gets the directory in which theirs are made, `scratch`.
+        cli: The executable.
+        sweeper: Kills what they leave.
+        output_max_bytes: The most that each may print.
+    """
+    (folder / "scratch").mkdir(exist_ok=True)
+    return Ground(
+        cli=str(cli),
+        env=ENV,
+        directories=WorkingDirectories([], folder / "scratch"),
+        sweeper=sweeper,
+        limits=RunLimits(output_max_bytes=output_max_bytes, stop_step_s=STOP_STEP_S),
+        stopped=asyncio.get_running_loop().create_future(),
+    )
+
+
+def turn(prompt: str = "p", seconds: float = 60.0, *, trace_headers: Mapping[str, str] | None = None) -> Turn:
+    """Give a request that is served within so many seconds."""
+    return Turn(prompt, trace_headers or {}, asyncio.get_running_loop().time() + seconds)
+
+
+@dataclass(frozen=True)
+class Left:
+    """What a host has of us.
+
+    Attributes:
+        descriptors: How many this process has open.
+        processes: Those that descend from it.
+        directories: Names of the fresh ones.
+    """
+
+    descriptors: int
+    processes: frozenset[int]
+    directories: tuple[str, ...]
+
+    @classmethod
+    def now(cls, folder: Path) -> "Left":
+        """Look at it.
+
+        Args:
+            folder: That of `make_ground`.
+        """
+        scratch = folder / "scratch"
+        names = sorted(path.name for path in scratch.iterdir()) if scratch.exists() else []
+        return cls(open_descriptors(), frozenset(descendants_of(os.getpid())), tuple(names))
