@@ -111,15 +111,14 @@ async def _attend(parts: Parts, link: Link) -> AsyncIterator[Attendance]:
     attempts_max = settings.slots + settings.backlog_max + _UNACKNOWLEDGED_MAX
     attendance = Attendance(instance, link, sessions, settings.inbox_prefix, attempts_max)
 
-    async def take(incoming: Incoming) -> None:
-        attendance.take(incoming, asyncio.get_running_loop().time())
-
-    async def note_gone(incoming: Incoming) -> None:
+    def note_gone(incoming: Incoming) -> None:
         if is_no_responders(incoming.headers, incoming.body):
             sessions.refuse(bytes.fromhex(incoming.subject.rpartition(".")[2]).decode())
 
-    await link.subscribe(f"{inbox}.*", note_gone)
-    await link.subscribe(parts.micro.subjects.instance_of(instance.id), take)
+    await link.hear(f"{inbox}.*", note_gone)
+    await link.hear(
+        parts.micro.subjects.instance_of(instance.id), lambda incoming: attendance.take(incoming, incoming.received_at)
+    )
     link.on_reconnect = sessions.reconnect
     beating = asyncio.create_task(sessions.beat(lambda: link.is_connected))
     try:

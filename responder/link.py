@@ -34,6 +34,7 @@ _REFUSED_PUBLISH = re.compile(r'permissions violation for publish to "([^"]+)"')
 _OTHERS_RECONNECT_S = 3.0
 
 Handler = Callable[[Incoming], Awaitable[None]]
+Listener = Callable[[Incoming], None]
 
 
 class LinkError(Exception):
@@ -204,13 +205,31 @@ class Link:
         loop = asyncio.get_running_loop()
 
         async def start_task(message: Msg) -> None:
-            incoming = Incoming(message.subject, message.reply, message.headers or {}, message.data, loop.time())
-            task = loop.create_task(_handled(handler, incoming))
+            task = loop.create_task(_handled(handler, _incoming(message, loop.time())))
             self._tasks.add(task)
             task.add_done_callback(self._note_handled)
 
+        return await self._subscribe(subject, start_task, queue_group)
+
+    async def hear(self, subject: str, listener: Listener) -> Membership:
+        """Listen on a subject, and hand on what comes at once, without a task for it.
+
+        Raises:
+            LinkError: The connection is closed.
+        """
+        now = asyncio.get_running_loop().time
+
+        async def hand_on(message: Msg) -> None:
+            try:
+                listener(_incoming(message, now()))
+            except Exception as error:  # noqa: BLE001 # the boundary of a message; nats-py would log the text
+                _log_defect(error)
+
+        return await self._subscribe(subject, hand_on)
+
+    async def _subscribe(self, subject: str, callback: Callable[[Msg], Awaitable[None]], group: str = "") -> Membership:
         try:
-            subscription = await self._client.subscribe(subject, queue=queue_group, cb=start_task)
+            subscription = await self._client.subscribe(subject, queue=group, cb=callback)
         except Error as error:
             raise LinkError(f"cannot listen on {subject}: {_one_line(error)}") from error
         return Membership(subscription)
@@ -327,7 +346,7 @@ class Link:
     def _note_handled(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error("defect: %s while a message was handled", type(error).__name__)
+            _log_defect(error)
 
     async def _watch(self) -> None:
         """Renew the connection whenever it has become deaf."""
@@ -396,6 +415,14 @@ class Link:
     async def _note_close(self) -> None:
         if not self.closed.done():
             self.closed.set_result(None)
+
+
+def _incoming(message: Msg, now: float) -> Incoming:
+    return Incoming(message.subject, message.reply, message.headers or {}, message.data, now)
+
+
+def _log_defect(error: BaseException) -> None:
+    _log.error("defect: %s while a message was handled", type(error).__name__)
 
 
 async def _handled(handler: Handler, incoming: Incoming) -> None:

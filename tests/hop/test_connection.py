@@ -23,6 +23,8 @@ from tests.support.nats_server import nats_server, with_jetstream
 from tests.support.poison import POISON, publish_poison
 from tests.support.responder_process import ROOT, responder_process
 
+CANARY = "canary-5f1c9"
+
 
 @pytest.mark.parametrize("poison", POISON.values(), ids=POISON.keys())
 async def test_a_message_that_cannot_be_read_does_not_make_a_responder_deaf(
@@ -174,6 +176,27 @@ async def test_a_message_too_large_by_its_headers_does_not_end_the_connection(
         assert await asyncio.wait_for(heard.get(), 10) == b"small"
         assert "was not sent: NATS's max_payload here is" in caplog.text
         assert not link.closed.done()
+
+
+async def test_a_defect_of_a_listener_is_one_messages(nats_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A message that a listener stumbles over is said on the log, without its text, and the next one is heard."""
+    heard: asyncio.Queue[bytes] = asyncio.Queue()
+
+    def note(incoming: Incoming) -> None:
+        if not incoming.body:
+            raise ValueError(CANARY)
+        heard.put_nowait(incoming.body)
+
+    async with AsyncExitStack() as stack:
+        link = await Link.connect([nats_url], "r1", "_INBOX")
+        stack.push_async_callback(link.close)
+        inbox = link.new_inbox()
+        await link.hear(inbox, note)
+        for body in (b"", b"small"):
+            await link.publish(inbox, body, {})
+        assert await asyncio.wait_for(heard.get(), 10) == b"small"
+    assert "defect: ValueError while a message was handled" in caplog.messages
+    assert CANARY not in caplog.text
 
 
 async def test_a_long_reply_subject_does_not_end_a_responder(fleet: Fleet, caller: RawCaller) -> None:
