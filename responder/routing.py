@@ -80,7 +80,7 @@ class LinkPeers:
             raise NobodyError from None
         except NotPermittedError as error:
             self._is_permitted = False
-            _log.warning("no work is taken from other responders: %s", error)
+            _log.warning("no work is taken from other responders, or given to them, until a restart: %s", error)
         except LinkError:
             pass
         return None

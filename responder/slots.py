@@ -183,8 +183,8 @@ class Slots:
         taken_at = now()
         try:
             yield
+            self._turnover.end(now() - taken_at)  # what was not run says nothing of how long runs take
         finally:
-            self._turnover.end(now() - taken_at)
             self._give_back(caller)
 
     def close(self) -> None:

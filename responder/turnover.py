@@ -41,9 +41,12 @@ class Turnover:
         if self._is_back(now):
             due = now + step_s
         else:
-            due = self._end = max(now, self._end) + step_s
+            self._end = max(now, self._end) + step_s
+            if self._end > now + _PAUSE_MAX_S:
+                # Those beyond the end do not come back in one moment either.
+                self._end = now + min(max(step_s, _PAUSE_MAX_S / 2), _PAUSE_MAX_S)
+            due = self._end
         due = min(max(due, now + _PAUSE_MIN_S), now + _PAUSE_MAX_S)
-        self._end = min(self._end, now + _PAUSE_MAX_S)
         if len(self._promised) < _LINE_MAX:
             heapq.heappush(self._promised, due)
         return round(1000 * (due - now))

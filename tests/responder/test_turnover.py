@@ -36,6 +36,14 @@ def test_within_bounds(held_s: float, expected: int) -> None:
     assert all(100 <= slots.retry_after_ms(0.0) <= 30_000 for _ in range(20_000))
 
 
+def test_those_beyond_the_end_come_back_at_different_times() -> None:
+    """However many are refused, no moment is told to more than a few of them."""
+    slots = turnover(10, 1.0)
+    told = [slots.retry_after_ms(0.0) for _ in range(2000)]
+    assert max(told) <= 30_000
+    assert max(map(told.count, told)) < 15
+
+
 def test_who_comes_back_in_time_is_not_sent_to_the_end() -> None:
     """Whoever finds no place at his time is told the next one, as often as that happens; a newcomer is not."""
     slots = turnover(1, 1.0)
