@@ -34,9 +34,11 @@ def mold_of(job: Job) -> Mold | None:
     """Say for what a process could have been started ahead to serve a job; None where only a cold one can.
 
     A named directory changes between the start and the request, and with it what the CLI tells the API of it. A prompt
-    of nothing but white space is an error of the command line, which a stream does not know.
+    of nothing but white space, to which JavaScript counts the byte order mark, is an error of the command line, which
+    a stream does not know.
     """
-    return mold_of_arguments(job.arguments) if job.cwd is None and job.prompt.strip() else None
+    is_blank = not job.prompt.replace("\ufeff", "").strip()
+    return None if is_blank or job.cwd is not None else mold_of_arguments(job.arguments)
 
 
 def mold_of_arguments(arguments: Arguments) -> Mold | None:

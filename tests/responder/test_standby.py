@@ -234,8 +234,7 @@ async def test_what_they_take_in_all(tmp_path: Path, sweeper: Sweeper) -> None:
     async with seat.standby.kept():
         await wait_until(lambda: len(seat.ready) > 1, "more than one")
         most = limit // min(process.memory_bytes() for process in seat.ready)
-        await wait_until(lambda: len(seat.ready) >= most - 1, "as many as fit")
-        await seat.looked()
+        await wait_until(lambda: len(seat.ready) >= most - 1 and seat.standby._next() is None, "as many as fit")
         assert sum(process.memory_bytes() for process in seat.kept) <= limit
 
 

@@ -86,6 +86,8 @@ def test_text_and_json_share_a_process() -> None:
         ("p", ".", False),
         ("", None, False),
         (" \n\t", None, False),
+        (" \ufeff\u2028", None, False),
+        ("\ufeffp", None, True),
     ],
 )
 def test_which_jobs_can_be_served(prompt: str, cwd: str | None, can_wait: bool) -> None:
