@@ -72,5 +72,8 @@ def resident_bytes(pid: int) -> int:
 
 
 def _read(path: str) -> bytes:
-    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 # the same
-        return file.read()
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return b"".join(iter(lambda: os.read(descriptor, 65_536), b""))
+    finally:
+        os.close(descriptor)

@@ -74,8 +74,7 @@ class WorkingDirectories:
                 yield path
             finally:
                 os.close(lock)
-                if not _is_removed_empty(path):
-                    await self._removals.remove(path)
+                await self._remove(path)
             return
         descriptor = self._open(cwd)
         try:
@@ -99,6 +98,20 @@ class WorkingDirectories:
     async def close(self) -> None:
         """Wait a bounded time for the directories that are being removed."""
         await self._removals.close()
+
+    async def _remove(self, path: str) -> None:
+        """Remove a fresh directory; one in which nothing is left, as in most, is not waited for."""
+        try:
+            with os.scandir(path) as entries:
+                is_empty = next(entries, None) is None
+        except FileNotFoundError:
+            return
+        except OSError:
+            is_empty = False
+        if is_empty:
+            self._removals.remove_soon(path)
+        else:
+            await self._removals.remove(path)
 
     def _remove_leftovers(self) -> None:
         scratch = self._scratch or Path(tempfile.gettempdir())

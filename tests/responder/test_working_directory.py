@@ -1,5 +1,6 @@
 """Where a run works: what gets in, what does not, and what is left."""
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -17,6 +18,7 @@ from responder.child import ChildStartError
 from responder.removal import Removals
 from responder.working_directory import WorkingDirectories
 from tests.responder.test_removal import descriptors_left, make_deep
+from tests.support.conditions import wait_until
 
 CANARY = "canary-5f1c9"
 
@@ -250,9 +252,38 @@ async def test_a_fresh_directory_is_private_and_empty(roots: WorkingDirectories,
 
 
 async def test_a_fresh_directory_is_removed_when_empty(roots: WorkingDirectories) -> None:
-    """A run that left nothing leaves no directory."""
+    """A run that left nothing leaves no directory, though nobody waits until it has gone."""
     async with roots.enter(None) as path:
         pass
+    await wait_until(lambda: not is_there(path), "it is removed")
+
+
+async def test_empty_directories_are_gone_at_the_end(tmp_path: Path) -> None:
+    """A responder that ends has removed what runs have left that ended just before, also what came to it meanwhile."""
+    directories = WorkingDirectories([], tmp_path)
+    async with directories.enter(None), directories.enter(None) as late:
+        pass
+    (Path(late) / "file").touch()
+    await directories.close()
+    assert names(tmp_path) == []
+
+
+async def test_the_event_loop_removes_nothing(tmp_path: Path) -> None:
+    """A disk that takes long to remove a directory keeps no other request waiting: threads do it."""
+    removals = Removals()
+    directories = WorkingDirectories([], tmp_path, removals)
+    gate = threading.Event()
+    try:
+        for _ in range(2):
+            removals.begin(gate.wait)
+        async with directories.enter(None) as path:
+            pass
+        closing = asyncio.create_task(directories.close())
+        await asyncio.sleep(0)
+        assert is_there(path)
+    finally:
+        gate.set()
+    await closing
     assert not is_there(path)
 
 
@@ -331,8 +362,8 @@ async def test_a_removal_that_takes_long_goes_on_behind_the_reply(tmp_path: Path
     assert not is_there(path)
 
 
-async def test_no_thread_removes_what_is_empty(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A run that left nothing costs no thread, and one that has removed its directory itself costs none either."""
+async def test_what_is_empty_is_removed_after_the_end(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A run that ends when no thread removes anything any more leaves no directory, if there is nothing in it."""
     removals = Removals()
     await removals.close()
     directories = WorkingDirectories([], tmp_path, removals)
