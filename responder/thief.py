@@ -24,9 +24,11 @@ _LATE_S = 1.5
 # After word that nobody has a backlog, nobody is asked for so long.
 _NOBODY_S = 0.02
 _ALONE_S = 0.1
-# Who has a backlog is in the group that it asks, and gets its own question now and then; one that gets it twice is
-# probably alone there (a lone responder of one slot: 203 runs a second with four tries for each, 311 without stealing).
-_TRIES = 2
+# Who has a backlog is in the group that it asks, and gets its own question now and then.
+_TRIES = 4
+# One that has got so many of its own in a row is alone there, and asks less often: a lone responder of one slot made 203
+# runs a second with a question for each, and 311 without.
+_ALONE_AFTER = 8
 
 
 class NobodyError(Exception):
@@ -83,6 +85,7 @@ class Thief:
     is_fit: Callable[[], bool] = lambda: True
     _tasks: set[asyncio.Task[None]] = field(default_factory=set, repr=False)
     _nobody_until: float = 0.0
+    _own_answers: int = 0
     _is_stopped: bool = False
     _active: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
     _paused: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
@@ -189,10 +192,14 @@ class Thief:
             answer = await self._ask_once(subject)
             if answer is None:
                 return None
+            now = asyncio.get_running_loop().time()
             if answer[0].get(HEADER_INSTANCE) != self.instance:
-                return read_work(*answer, asyncio.get_running_loop().time())
-        if subject == self.subjects.backlog:
-            self._nobody_until = asyncio.get_running_loop().time() + _ALONE_S
+                self._own_answers = 0
+                return read_work(*answer, now)
+            self._own_answers += 1
+            if self._own_answers >= _ALONE_AFTER:
+                self._nobody_until = now + _ALONE_S
+                return None
         return None
 
     async def _ask_once(self, subject: str) -> tuple[Mapping[str, str], bytes] | None:

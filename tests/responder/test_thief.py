@@ -188,6 +188,31 @@ async def test_our_own_question_is_asked_again() -> None:
 
 
 @virtual_time
+async def test_who_is_alone_asks_less_often() -> None:
+    """After eight of its own questions in a row it asks ten times a second, until somebody else answers."""
+    scene = Scene()
+    held = await scene.hold()
+    waiting = [await scene.wait() for _ in range(40)]
+    scene.peers.answers = [OURS] * 100
+    back(held)
+    for own in waiting[:39]:
+        await advance(0.01)
+        with await own:
+            pass
+    assert 8 <= len(scene.peers.asked) <= 13
+    scene.peers.answers = [work("a")] + [OURS] * 4
+    asked = len(scene.peers.asked)
+    await advance(0.1)
+    with await waiting[39]:
+        pass
+    await settle()
+    assert scene.ran == ["a"]
+    scene.ends[0].set()
+    await settle()
+    assert len(scene.peers.asked) == asked + 5
+
+
+@virtual_time
 async def test_nobody_is_asked_for_a_moment_after_word_that_nobody_is_there() -> None:
     """For 20 ms after a 503 a slot that comes back goes to our own at once."""
     scene = Scene()
