@@ -236,6 +236,14 @@ async def test_it_has_ended_before_it_was_asked(tmp_path: Path, sweeper: Sweeper
         assert not is_alive(process.pid)
 
 
+async def test_it_has_ended_before_it_had_read_all(tmp_path: Path, sweeper: Sweeper) -> None:
+    """One that ends in the middle of the request has not run it either: it acts on whole lines."""
+    cli = stream_cli(tmp_path, on_control="ready; head -c 10000 >/dev/null; exit 3")
+    for size in (20_000, 200_000):
+        async with started(make_ground(tmp_path, cli, sweeper)) as process:
+            assert await process.serve(turn("x" * size)) is None
+
+
 async def test_a_result_just_before_the_end(tmp_path: Path, sweeper: Sweeper) -> None:
     """A result is heard also when the process has ended meanwhile; the status is that of the result."""
     seen = await served(make_ground(tmp_path, stream_cli(tmp_path, "answer hello; exit 9"), sweeper))
