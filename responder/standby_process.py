@@ -171,7 +171,6 @@ class StandbyProcess:
         if turn.trace_headers:
             variables = {name.upper(): value for name, value in turn.trace_headers.items()}
             self._conversation.say(_control("trace", {"env": variables}))
-        said_before = self._conversation.said_bytes
         self._conversation.say(_message(turn.prompt))
         try:
             stop_reason = await self._watch(turn)
@@ -182,7 +181,8 @@ class StandbyProcess:
         if stop_reason is not None or self._child.has_exited:
             survivors = await finish_even_if_cancelled(self._stop(stop_reason))
         has_result = stop_reason is None and self._heard.done()
-        if stop_reason is None and not has_result and self._conversation.read_bytes <= said_before:
+        # What has not read the end of the line has not begun with it.
+        if stop_reason is None and not has_result and self._conversation.read_bytes < self._conversation.said_bytes:
             return None
         return Observation(
             stdout=bytes(self._printed),

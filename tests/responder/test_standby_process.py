@@ -19,7 +19,7 @@ from responder.standby_process import Ground, StandbyProcess, Turn
 from responder.sweep import Sweeper
 from tests.responder.ahead import JSON, STREAM, Left, make_ground, turn
 from tests.responder.limits import no_more_descriptors
-from tests.responder.shell import ENV, LEAVE_ALL, LEFTOVERS, is_alive
+from tests.responder.shell import ENV, LEAVE_ALL, LEFTOVERS, is_alive, pid_in
 from tests.support.conditions import wait_until
 from tests.support.stream_cli import stream_cli
 
@@ -236,6 +236,14 @@ async def test_it_has_ended_before_it_was_asked(tmp_path: Path, sweeper: Sweeper
         assert not is_alive(process.pid)
 
 
+async def test_it_has_ended_before_it_had_read_all(tmp_path: Path, sweeper: Sweeper) -> None:
+    """One that ends in the middle of the request has not run it either: it acts on whole lines."""
+    cli = stream_cli(tmp_path, on_control="ready; head -c 10000 >/dev/null; exit 3")
+    for size in (20_000, 200_000):
+        async with started(make_ground(tmp_path, cli, sweeper)) as process:
+            assert await process.serve(turn("x" * size)) is None
+
+
 async def test_a_result_just_before_the_end(tmp_path: Path, sweeper: Sweeper) -> None:
     """A result is heard also when the process has ended meanwhile; the status is that of the result."""
     seen = await served(make_ground(tmp_path, stream_cli(tmp_path, "answer hello; exit 9"), sweeper))
@@ -370,6 +378,24 @@ async def test_what_an_unused_one_leaves(tmp_path: Path, sweeper: Sweeper) -> No
     ground = make_ground(tmp_path, stream_cli(tmp_path, at_start=LEAVE_ALL), sweeper)
     async with started(ground):
         assert len(descendants_of(os.getpid())) > len(LEFTOVERS)
+
+
+async def test_others_are_spared(tmp_path: Path, sweeper: Sweeper) -> None:
+    """What is swept up after one is neither another that waits, nor one that serves, nor what that one has started."""
+    program = f"stay {tmp_path}/pid & await {tmp_path}/pid; until [ -e {tmp_path}/go ]; do sleep 0.01; done; answer x"
+    ground = make_ground(tmp_path, stream_cli(tmp_path, program), sweeper)
+    async with started(ground) as waiting, started(ground) as serving:
+        run = asyncio.create_task(serving.serve(turn()))
+        await wait_until(lambda: (tmp_path / "pid").exists() and bool((tmp_path / "pid").read_text()), "it runs")
+        async with started(ground):
+            pass
+        assert waiting.is_usable
+        assert not run.done()
+        assert is_alive(pid_in(tmp_path / "pid"))
+        (tmp_path / "go").touch()
+        seen = await run
+    assert seen is not None
+    assert seen.exit_status == 0
 
 
 async def test_a_heir_that_prints_for_ever(tmp_path: Path, sweeper: Sweeper) -> None:
