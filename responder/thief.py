@@ -26,8 +26,8 @@ _NOBODY_S = 0.02
 _ALONE_S = 0.1
 # Who has a backlog is in the group that it asks, and gets its own question now and then.
 _TRIES = 4
-# One that has got so many of its own in a row is alone there, and asks less often: a lone responder of one slot made 203
-# runs a second with a question for each, and 311 without.
+# One that has got so many of its own in a row is alone there, and asks less often: a lone responder of one slot made
+# 203 runs a second with a question for each, and 311 without.
 _ALONE_AFTER = 8
 
 

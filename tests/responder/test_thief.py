@@ -200,7 +200,7 @@ async def test_who_is_alone_asks_less_often() -> None:
         with await own:
             pass
     assert 8 <= len(scene.peers.asked) <= 13
-    scene.peers.answers = [work("a")] + [OURS] * 4
+    scene.peers.answers = [work("a"), *[OURS] * 4]
     asked = len(scene.peers.asked)
     await advance(0.1)
     with await waiting[39]:
