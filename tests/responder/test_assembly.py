@@ -8,6 +8,8 @@ import pytest
 from contract import RequestError
 from responder.assembly import argument_policy, assemble, version
 from responder.settings import ResponderSettings
+from responder.standby import StandbyLimits
+from responder.standby_arguments import mold_of_arguments
 
 pytestmark = pytest.mark.usefixtures("patience")
 CANARY = "canary-5f1c9"
@@ -49,6 +51,42 @@ async def test_settings_arrive(tmp_path: Path) -> None:
     assert parts.micro.subjects_of("PING")[-1] == "$SRV.PING.claude-cli.r7"
     assert parts.health.service is service
     assert parts.micro.statistics is service.statistics
+
+
+async def test_what_waits_is_started_with_the_same(tmp_path: Path) -> None:
+    """What is started ahead has the executable, the environment, the limits and the stop of every other run."""
+    settings = ResponderSettings(
+        cli=tmp_path / "claude",
+        slots=3,
+        scratch=tmp_path,
+        output_max_bytes=2000,
+        stop_step_s=0.5,
+        standby_memory_mb=100,
+        standby_age_max_s=60.0,
+        standby_args=(("--model", "opus"), ("--continue",)),
+        allow=("--continue",),
+    )
+    parts = assemble(settings, {"PATH": "/bin"}, tracing=False)
+    standby, execution = parts.service.execution.standby, parts.service.execution
+    assert standby is not None
+    assert standby.limits == StandbyLimits(6, 100 * 1024 * 1024, age_max_s=60.0)
+    ground = standby.ground
+    assert (ground.cli, ground.env) == (str(execution.cli), execution.environment.build())
+    assert (ground.directories, ground.sweeper) == (execution.directories, parts.sweeper)
+    assert (ground.limits.output_max_bytes, ground.limits.stop_step_s) == (2000, 0.5)
+    opus = mold_of_arguments(argument_policy(settings).arguments(("--model", "opus")))
+    assert standby.demand.wanted(0.0, 10) == {opus: 1}
+    assert standby.is_fit()
+    parts.runner.stop_all()
+    assert ground.stopped.done()
+
+
+@pytest.mark.parametrize("count", [0, 1])
+async def test_how_many_wait(tmp_path: Path, count: int) -> None:
+    """As many wait as the operator says; with none there is nothing that could."""
+    parts = assemble(ResponderSettings(cli=tmp_path / "claude", standby_max=count), {}, tracing=False)
+    standby = parts.service.execution.standby
+    assert (None if standby is None else standby.limits.count_max) == (count or None)
 
 
 async def test_every_responder_has_a_mark_of_its_own() -> None:

@@ -1,6 +1,7 @@
 """One child: what it gets, what is read from it, how it ends."""
 
 import asyncio
+import contextlib
 import hashlib
 import mmap
 import os
@@ -245,6 +246,27 @@ async def test_stdin_cannot_be_written() -> None:
     child = start(["/bin/sh", "-c", "echo x >&0"], b"prompt")
     assert await child.wait() != 0
     child.close()
+
+
+async def test_descriptors_of_the_callers() -> None:
+    """A child reads from and prints to what it is given, which stays the caller's; only stderr is kept for it."""
+    before = open_descriptors()
+    with contextlib.ExitStack() as pipes:
+        ours: list[int] = []
+        for _ in range(2):
+            ends = os.pipe2(os.O_CLOEXEC)
+            ours += ends
+            for end in ends:
+                pipes.callback(os.close, end)
+        source, into, out, sink = ours
+        os.write(into, b"given\n")
+        child = Child.start(["/bin/sh", "-c", "head -n 1; echo why >&2"], env=ENV, cwd="/", stdin=source, stdout=sink)
+        assert await child.wait() == 0
+        assert (child.read_stdout(100), child.read_printed(0, 100), child.read_stderr(100)) == (b"", b"", b"why\n")
+        assert child.output_bytes() == 4
+        child.close()
+        assert os.read(out, 100) == b"given\n"
+    assert open_descriptors() == before
 
 
 def is_zombie(pid: int) -> bool:

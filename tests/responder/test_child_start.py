@@ -1,10 +1,13 @@
 """Starts that fail: each is told in words, and leaves nothing."""
 
+import contextlib
+import signal
 from pathlib import Path
 
 import pytest
 
 from responder.child import Child, ChildNotFoundError, ChildStartError
+from tests.responder.limits import no_more_descriptors
 from tests.responder.shell import ENV, children, open_descriptors, shell
 
 pytestmark = pytest.mark.usefixtures("patience")
@@ -54,6 +57,23 @@ async def test_a_working_directory_that_is_none(tmp_path: Path, make: str) -> No
 async def test_an_argument_beyond_the_kernels_limit() -> None:
     """An argument that the kernel does not take is told in the system's words, without the argument."""
     assert str(refusal_of("/bin/true", CANARY * 20_000)) == "Argument list too long"
+
+
+async def test_descriptors_run_out() -> None:
+    """A start that fails for want of a descriptor, at whichever step, leaves none and no process."""
+    before = open_descriptors(), children()
+    refused = 0
+    for left in range(15):
+        child = None
+        with no_more_descriptors(left), contextlib.suppress(ChildStartError):
+            child = Child.start(["/bin/sleep", "300"], env=ENV, cwd="/", stdin=b"x")
+        if child is not None:
+            child.send_signal(signal.SIGKILL)
+            await child.wait()
+            child.close()
+        refused += child is None
+        assert (open_descriptors(), children()) == before, left
+    assert 3 < refused < 15
 
 
 async def test_setpriv_is_found_by_our_path_not_the_childs() -> None:

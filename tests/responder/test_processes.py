@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from responder.child import Child
-from responder.processes import can_list_children, children_of, descendants_of, environment_value
+from responder.processes import can_list_children, children_of, descendants_of, environment_value, resident_bytes
 from tests.responder.shell import ENV, pid_in, shell
 from tests.support.conditions import wait_until
 
@@ -66,6 +66,18 @@ def test_processes_that_are_not_there() -> None:
     assert children_of(NO_PID) == set()
     assert descendants_of(NO_PID) == set()
     assert environment_value(NO_PID, "PATH") is None
+    assert resident_bytes(NO_PID) == 0
+
+
+def test_resident_memory() -> None:
+    """What a process has in memory is told, and grows with what it takes."""
+    before = resident_bytes(os.getpid())
+    taken = bytearray(os.urandom(1)) * 50_000_000
+    assert resident_bytes(os.getpid()) >= before + 0.9 * len(taken)
+    zombie = os.posix_spawn("/bin/true", ["true"], ENV)
+    os.waitid(os.P_PID, zombie, os.WEXITED | os.WNOWAIT)
+    assert resident_bytes(zombie) == 0
+    os.waitpid(zombie, 0)
 
 
 def test_the_kernel_lists_children() -> None:

@@ -1,7 +1,6 @@
 """CLIs that are kept ready: how many, which are given, which are replaced, and that nothing is left of them."""
 
 import asyncio
-import contextlib
 import logging
 import os
 import signal
@@ -203,13 +202,18 @@ async def test_one_after_another(tmp_path: Path, sweeper: Sweeper) -> None:
 
 
 async def test_none_when_none_may_be(tmp_path: Path, sweeper: Sweeper) -> None:
-    """Where there is no memory for one, or the responder is not fit for work, none is started."""
+    """Where there is no memory for one, or the responder is not fit for work, or stops at once, none is started."""
     seat = bench(tmp_path, sweeper, limits=StandbyLimits(4, memory_max_bytes=1000))
     async with seat.standby.kept():
         await seat.looked()
         assert not seat.kept
     seat = bench(tmp_path, sweeper)
     seat.standby.is_fit = lambda: False
+    async with seat.standby.kept():
+        await seat.looked()
+        assert not seat.kept
+    seat = bench(tmp_path, sweeper)
+    seat.standby.ground.stopped.set_result(None)
     async with seat.standby.kept():
         await seat.looked()
         assert not seat.kept
@@ -375,6 +379,24 @@ async def test_none_ahead_of_those_who_wait(tmp_path: Path, sweeper: Sweeper) ->
         assert seat.standby._postponed_at is None
 
 
+async def test_somebody_always_waits(tmp_path: Path, sweeper: Sweeper) -> None:
+    """When there are cold starts to do all the time, one is started ahead all the same after a while."""
+    seat = bench(tmp_path, sweeper)
+
+    def is_postponed() -> bool:
+        for _ in range(os.cpu_count() or 1):
+            seat.standby.note_cold()
+        return seat.standby._postponed_at is not None
+
+    assert not is_postponed()
+    async with seat.standby.kept():
+        await wait_until(is_postponed, "it is postponed")
+        assert seat.standby._postponed_at is not None
+        seat.standby._postponed_at -= 5.0
+        await wait_until(lambda: not is_postponed() or bool(seat.kept), "one is started", seconds=1.0)
+        await seat.until_ready(1)
+
+
 # The end.
 
 
@@ -423,7 +445,7 @@ async def test_the_end_itself_is_cancelled(tmp_path: Path, sweeper: Sweeper) -> 
 
 
 async def test_stopped_in_the_middle(tmp_path: Path, sweeper: Sweeper) -> None:
-    """When every run is to end at once, none is started any more, and nobody waits for those that linger."""
+    """When every run is to end at once, nobody waits for those that linger."""
     deaf = 'trap "" INT TERM; answer hello; while :; do sleep 300; done'
     seat = bench(tmp_path, sweeper, on_user=deaf)
     async with seat.standby.kept():
@@ -431,9 +453,7 @@ async def test_stopped_in_the_middle(tmp_path: Path, sweeper: Sweeper) -> None:
         process = seat.standby.take(job())
         assert process is not None
         await use(seat.standby, process)
-        with contextlib.suppress(asyncio.InvalidStateError):
-            seat.standby.ground.stopped.set_result(None)
-        await seat.looked()
+        seat.standby.ground.stopped.set_result(None)
         await wait_until(lambda: not seat.standby._ending, "nobody waits", seconds=0.3)
 
 

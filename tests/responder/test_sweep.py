@@ -80,6 +80,16 @@ async def test_children_that_stay_are_spared(sweeper: Sweeper, tmp_path: Path) -
     end(pid)
 
 
+async def test_children_that_stay_no_longer(sweeper: Sweeper, tmp_path: Path) -> None:
+    """A child that is to stay no longer is one like all others."""
+    pid = await orphan(tmp_path, {})
+    sweeper.register_other(pid)
+    sweeper.forget_other(pid)
+    sweeper.forget_other(pid)
+    assert await sweeper.sweep("mine") == 1
+    assert not is_alive(pid)
+
+
 async def test_the_cli_of_a_run_that_goes_on_is_spared(sweeper: Sweeper) -> None:
     """A registered run's own process is never an orphan, and is left to whoever waits for it."""
     child = Child.start(["/bin/sleep", "300"], env={}, cwd="/", stdin=b"")
