@@ -42,7 +42,7 @@ WAY = """case " $* " in *" --input-format "*) answer standby ;; *) answer cold ;
 async def _nothing_is_left(tmp_path: Path, sweeper: Sweeper) -> AsyncIterator[None]:  # noqa: ARG001 # comes before
     before = Left.now(tmp_path)
     yield
-    assert Left.now(tmp_path) == before
+    await wait_until(lambda: Left.now(tmp_path) == before, "nothing is left")
 
 
 @contextlib.asynccontextmanager
@@ -191,6 +191,7 @@ async def test_many_requests_leave_nothing(tmp_path: Path, sweeper: Sweeper) -> 
         await asyncio.gather(*asking)
         await until_ready(standby, 4)
         await wait_until(lambda: not standby._ending, "all is over")
+        await wait_until(lambda: len(Left.now(tmp_path).directories) == len(before.directories), "directories are gone")
         after = Left.now(tmp_path)
     assert len(answers) == REQUESTS
     assert not standby._colds
