@@ -90,7 +90,7 @@ class Execution:
                 if seen is not None:
                     set_observation(span, seen)
         finally:
-            self.standby.retire(process)
+            await self.standby.retire(process)
         return seen
 
     async def _run_cold(self, job: Job, audience: Audience) -> Observation:

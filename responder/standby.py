@@ -132,12 +132,18 @@ class Standby:
         self._pauses.pop(mold, None)
         return process
 
-    def retire(self, process: StandbyProcess) -> None:
-        """End a process in the background."""
+    async def retire(self, process: StandbyProcess) -> None:
+        """End a process that has served, in the background unless many are ending: whoever has its slot waits then."""
+        ending = self._end(process)
+        if len(self._ending) > self.limits.count_max:
+            await asyncio.wait({ending})
+
+    def _end(self, process: StandbyProcess) -> asyncio.Task[None]:
         task = asyncio.create_task(process.end())
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
         task.add_done_callback(_note_defect)
+        return task
 
     @contextlib.asynccontextmanager
     async def kept(self) -> AsyncIterator[None]:
@@ -174,7 +180,7 @@ class Standby:
         await asyncio.wait({keeping})
         for process in list(self._waiting):
             del self._waiting[process]
-            self.retire(process)
+            self._end(process)
         while self._ending:
             await asyncio.wait(self._ending)
 
@@ -202,7 +208,7 @@ class Standby:
                 left[mold] -= 1
             else:
                 del self._waiting[process]
-                self.retire(process)
+                self._end(process)
         if sum(sizes):
             self._usual_bytes = sum(sizes) // len(sizes)
         self._pauses = {mold: pause for mold, pause in self._pauses.items() if now < pause.until + _PAUSE_MAX_S}

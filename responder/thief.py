@@ -86,6 +86,7 @@ class Thief:
     _tasks: set[asyncio.Task[None]] = field(default_factory=set, repr=False)
     _nobody_until: float = 0.0
     _own_answers: int = 0
+    _later: asyncio.TimerHandle | None = None
     _is_stopped: bool = False
     _active: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
     _paused: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
@@ -108,6 +109,8 @@ class Thief:
 
     def pause(self) -> None:
         """Steal no more until `resume`; what was stolen goes on."""
+        if self._later is not None:
+            self._later.cancel()
         self._active.clear()
         self._paused.set()
 
@@ -140,10 +143,21 @@ class Thief:
         """Take charge of a slot that has come back, if somebody else may have older work for it."""
         is_asking = self.slots.best() is not None or not self.slots.has_free
         now = asyncio.get_running_loop().time()
-        if not is_asking or now < self._nobody_until or not self.is_active:
+        if not is_asking or not self.is_active:
+            return False
+        if now < self._nobody_until:
+            self._ask_later(self._nobody_until)
             return False
         self._start(self._fill())
         return True
+
+    def _ask_later(self, when: float) -> None:
+        """Have what is free by then ask: who begins to wait meanwhile may find nobody to tell."""
+        if self._later is None or self._later.when() < asyncio.get_running_loop().time():
+            self._later = asyncio.get_running_loop().call_at(when, self._ask_for_free_slots)
+
+    def _ask_for_free_slots(self) -> None:
+        self._start(self._steal_for_free_slots(self.subjects.backlog))
 
     @property
     def is_active(self) -> bool:

@@ -24,7 +24,7 @@ from responder.work import Work
 # time. A slot that comes back asks by itself, so these find nobody as long as all are busy (every 50 ms, 1,000 requests
 # waiting at 50 responders cost 40 messages each).
 _HINT_FIRST_S = 0.05
-_HINT_MAX_S = 1.0
+_HINT_MAX_S = 0.2
 # At once, when so many begin to wait at once: each hint reaches one of the idle.
 _HINTS_MAX = 16
 # How long the group is kept after the last request has gone: joining and leaving travels through the whole cluster.

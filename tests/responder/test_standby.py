@@ -100,7 +100,7 @@ async def use(standby: Standby, process: StandbyProcess) -> None:
     try:
         assert await process.serve(turn()) is not None
     finally:
-        standby.retire(process)
+        await standby.retire(process)
 
 
 # What is given.
@@ -151,7 +151,7 @@ async def test_the_one_that_has_started_is_given_first(tmp_path: Path, sweeper: 
         assert taken == sorted(processes, key=lambda process: process.started_at)
         for process in taken:
             assert process is not None
-            seat.standby.retire(process)
+            await seat.standby.retire(process)
 
 
 async def test_one_that_still_starts(tmp_path: Path, sweeper: Sweeper) -> None:
@@ -173,7 +173,27 @@ async def test_one_that_still_starts(tmp_path: Path, sweeper: Sweeper) -> None:
         assert not second.is_ready
         (tmp_path / "hold").unlink()
         await use(seat.standby, second)
-        seat.standby.retire(first)
+        await seat.standby.retire(first)
+
+
+async def test_who_ends_slowly_is_waited_for_where_many_do(tmp_path: Path, sweeper: Sweeper) -> None:
+    """Processes that linger after their results do not pile up: more than may wait hold up whoever comes next."""
+    on_user = f"answer hello; while [ -e {tmp_path}/hold ]; do sleep 0.01; done"
+    seat = bench(tmp_path, sweeper, limits=StandbyLimits(2), on_user=on_user)
+    (tmp_path / "hold").touch()
+    seat.want(2)
+    async with seat.standby.kept():
+        used = []
+        for _ in range(3):
+            await wait_until(lambda: any(process.is_usable for process in seat.ready), "one is ready")
+            process = seat.standby.take(job())
+            assert process is not None
+            used.append(asyncio.create_task(use(seat.standby, process)))
+            await wait_until(lambda: len(seat.standby._ending) == len(used), "it has answered")
+            await asyncio.sleep(0)
+        assert [task.done() for task in used] == [True, True, False]
+        (tmp_path / "hold").unlink()
+        await asyncio.gather(*used)
 
 
 # How many.
@@ -278,7 +298,7 @@ async def test_another_cli(tmp_path: Path, sweeper: Sweeper) -> None:
         process = seat.standby.take(job())
         assert process is not None
         seen = await process.serve(turn())
-        seat.standby.retire(process)
+        await seat.standby.retire(process)
         assert seen is not None
         assert b'"new"' in seen.stdout
 

@@ -188,6 +188,21 @@ async def test_our_own_question_is_asked_again() -> None:
 
 
 @virtual_time
+async def test_a_slot_that_comes_back_in_that_moment_asks_after_it() -> None:
+    """It is free meanwhile, and takes what began to wait elsewhere while nobody was there to hear of it."""
+    scene = Scene()
+    back(await scene.hold())
+    await settle()
+    scene.peers.answers = [work("a"), NOTHING]
+    asked = len(scene.peers.asked)
+    back(await scene.hold())
+    await advance(0.01)
+    assert (scene.ran, len(scene.peers.asked)) == ([], asked)
+    await advance(0.02)
+    assert scene.ran == ["a"]
+
+
+@virtual_time
 async def test_who_is_alone_asks_less_often() -> None:
     """After eight of its own questions in a row it asks ten times a second, until somebody else answers."""
     scene = Scene()
