@@ -28,7 +28,7 @@ _SLOTS = 4
 _BURST = 20
 # Long enough that a process that was used has been replaced, and that the other way finds a quiet machine.
 _PAUSE_S = 1.5
-_WAYS = {"cold": "0", "standby": str(2 * _SLOTS)}
+_WAYS = {"cold": "0", "standby": str(3 * _SLOTS)}
 
 
 @dataclass

@@ -118,7 +118,7 @@ def assemble(settings: ResponderSettings, host: Mapping[str, str], *, tracing: b
 def _standby(
     settings: ResponderSettings, policy: ArgumentPolicy, ground: Ground, freshness: Freshness
 ) -> Standby | None:
-    count_max = 2 * settings.slots if settings.standby_max is None else settings.standby_max
+    count_max = 3 * settings.slots if settings.standby_max is None else settings.standby_max
     if not count_max:
         return None
     molds = (mold_of_arguments(policy.arguments(args)) for args in settings.standby_args)

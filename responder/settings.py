@@ -102,7 +102,7 @@ class ResponderSettings(BaseSettings):
         None,
         ge=0,
         le=1000,
-        description="how many CLIs may be started ahead of their requests (default: two for each slot; 0: none)",
+        description="how many CLIs may be started ahead of their requests (default: three for each slot; 0: none)",
     )
     standby_memory_mb: int = Field(
         2048, ge=0, le=1_000_000, description="how much memory these may have in all, in MiB of resident size"

@@ -69,7 +69,7 @@ async def test_what_waits_is_started_with_the_same(tmp_path: Path) -> None:
     parts = assemble(settings, {"PATH": "/bin"}, tracing=False)
     standby, execution = parts.service.execution.standby, parts.service.execution
     assert standby is not None
-    assert standby.limits == StandbyLimits(6, 100 * 1024 * 1024, age_max_s=60.0)
+    assert standby.limits == StandbyLimits(9, 100 * 1024 * 1024, age_max_s=60.0)
     ground = standby.ground
     assert (ground.cli, ground.env) == (str(execution.cli), execution.environment.build())
     assert (ground.directories, ground.sweeper) == (execution.directories, parts.sweeper)
