@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import signal
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,14 @@ from tests.hop.conftest import Fleet, RawCaller, cli_path, wait_until_standing_b
 from tests.support.conditions import wait_until
 from tests.support.responder_process import ResponderProcess
 
-AHEAD = {"CLAUDE_RESPONDER_STANDBY_MAX": "2"}
+PROMPTS = ("hi", "  a \r\n\ttext\u2028 of 😀 \n\n", "#memo", "!ls", "@file.txt", "/nonsense", "x" * 300_000)
+ARGUMENTS = (
+    ["--output-format", "text"],
+    ["--output-format", "stream-json", "--verbose"],
+    ["--output-format", "stream-json", "--verbose", "--include-partial-messages"],
+    ["--model", "sonnet", "--max-turns", "3", "--tools", "Bash"],
+    ["--json-schema", '{"type":"object","properties":{"a":{"type":"string"}}}'],
+)
 # What differs between any two runs: ids, times, the working directory.
 _VOLATILE = (
     (re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"), "UUID"),
@@ -26,6 +34,9 @@ _VOLATILE = (
 )
 
 
+Pair = tuple[ExecuteSuccess, ExecuteSuccess]
+
+
 def steady(text: str) -> str:
     """Take out of a text what differs between any two runs."""
     for pattern, name in _VOLATILE:
@@ -33,11 +44,12 @@ def steady(text: str) -> str:
     return text
 
 
-async def start_ahead(fleet: Fleet, caller: RawCaller, args: list[str] | None = None, **more: str) -> ResponderProcess:
-    """Start a responder, and wait until a CLI with these arguments stands ready."""
-    fixed = {} if args is None else {"CLAUDE_RESPONDER_STANDBY_ARGS": json.dumps([args])}
-    responder = await fleet.start("r1", "--slots", "1", **AHEAD, **fixed, **more)
-    await wait_until_standing_by(caller, "r1")
+async def start_ahead(fleet: Fleet, caller: RawCaller, *args: list[str], **more: str) -> ResponderProcess:
+    """Start a responder, and wait until a CLI with each of these lists of arguments stands ready."""
+    fixed = {"CLAUDE_RESPONDER_STANDBY_ARGS": json.dumps(args)} if args else {}
+    limits = {"CLAUDE_RESPONDER_STANDBY_MAX": str(1 + len(args))}
+    responder = await fleet.start("r1", "--slots", "1", **limits, **fixed, **more)
+    await wait_until_standing_by(caller, "r1", max(1, len(args)))
     return responder
 
 
@@ -46,60 +58,48 @@ def standing_by(responder: ResponderProcess) -> set[int]:
     return {pid for pid in responder.descendants() if "--input-format" in _command_line(pid)}
 
 
-async def ask_cold_and_ahead(fleet: Fleet, caller: RawCaller, **request: Any) -> tuple[ExecuteSuccess, ExecuteSuccess]:
-    """Ask for the same of a cold CLI and of one that was started ahead."""
-    responder = await start_ahead(fleet, caller, request.get("args"))
-    before = standing_by(responder)
-    ahead = await caller.succeed(**request)
-    await wait_until(lambda: bool(before) and not before <= responder.descendants(), "one of these has served it")
+async def ask_ahead_and_cold(fleet: Fleet, caller: RawCaller, requests: Sequence[Mapping[str, Any]]) -> list[Pair]:
+    """Ask for the same of CLIs that were started ahead and of cold ones, one after another."""
+    lists = [request["args"] for request in requests if "args" in request]
+    responder = await start_ahead(fleet, caller, *lists)
+    ahead = []
+    for request in requests:
+        await wait_until_standing_by(caller, "r1", max(1, len(lists)))
+        before = standing_by(responder)
+        ahead.append(await caller.succeed(**request))
+        await wait_until(lambda before=before: not before <= responder.descendants(), "one of these has served it")  # type: ignore[misc] # the loop's own
     responder.signal()
     assert await responder.wait() == 0
     await fleet.start("r1", "--slots", "1")
-    return await caller.succeed(**request), ahead
+    return [(await caller.succeed(**request), served) for request, served in zip(requests, ahead, strict=True)]
 
 
 def assert_the_same_twice(api: StubAPI) -> None:
-    """Compare what the API received of one run with what it received of the other."""
+    """Compare what the API received of the first half of the runs with what it received of the other."""
     sent = [steady(json.dumps(request.body, sort_keys=True)) for request in api.requests]
+    names = {"content-length", "host", "x-client-request-id", "x-claude-code-session-id"}
+    headers = [{name: value for name, value in each.headers.items() if name not in names} for each in api.requests]
     half = len(sent) // 2
     assert sent[:half] == sent[half:]
+    assert headers[:half] == headers[half:]
     assert sent
 
 
-@pytest.mark.parametrize(
-    "prompt",
-    ["hi", "  a \r\n\ttext\u2028 of 😀 \n\n", "#memo", "!ls", "@file.txt", "/nonsense", "x" * 300_000],
-    ids=["word", "white space", "memo", "shell", "file", "command", "large"],
-)
-async def test_the_api_receives_the_same(fleet: Fleet, caller: RawCaller, api: StubAPI, prompt: str) -> None:
+async def test_the_api_receives_the_same(fleet: Fleet, caller: RawCaller, api: StubAPI) -> None:
     """For the same request it gets the same body and headers, but for ids; the replies have the same fields."""
-    cold, ahead = await ask_cold_and_ahead(fleet, caller, prompt=prompt)
+    pairs = await ask_ahead_and_cold(fleet, caller, [{"prompt": prompt} for prompt in PROMPTS])
+    assert len(api.requests) == 2 * len(PROMPTS)
     assert_the_same_twice(api)
-    assert len(api.requests) == 2
-    names = {"content-length", "host", "x-client-request-id", "x-claude-code-session-id"}
-    headers = [{name: value for name, value in each.headers.items() if name not in names} for each in api.requests]
-    assert headers[1:] == headers[:-1]
-    assert set(cold.model_dump(exclude_none=True)) == set(ahead.model_dump(exclude_none=True))
-    assert steady(cold.result) == steady(ahead.result)
+    for cold, ahead in pairs:
+        assert set(cold.model_dump(exclude_none=True)) == set(ahead.model_dump(exclude_none=True))
+        assert steady(cold.result) == steady(ahead.result)
 
 
-@pytest.mark.parametrize(
-    "args",
-    [
-        ["--output-format", "text"],
-        ["--output-format", "stream-json", "--verbose"],
-        ["--output-format", "stream-json", "--verbose", "--include-partial-messages"],
-        ["--model", "sonnet", "--max-turns", "3", "--tools", "Bash"],
-        ["--json-schema", '{"type":"object","properties":{"a":{"type":"string"}}}'],
-    ],
-    ids=lambda args: " ".join(args)[:40],
-)
-async def test_every_format_is_as_a_cold_one_prints_it(
-    fleet: Fleet, caller: RawCaller, api: StubAPI, args: list[str]
-) -> None:
+async def test_every_format_is_as_a_cold_one_prints_it(fleet: Fleet, caller: RawCaller, api: StubAPI) -> None:
     """Text, events and results are to the byte what a cold CLI prints for the same arguments, but for ids and times."""
-    cold, ahead = await ask_cold_and_ahead(fleet, caller, prompt="hi", args=args)
-    assert steady(ahead.result) == steady(cold.result)
+    requests = [{"prompt": "hi", "args": args} for args in ARGUMENTS]
+    for cold, ahead in await ask_ahead_and_cold(fleet, caller, requests):
+        assert steady(ahead.result) == steady(cold.result)
     assert_the_same_twice(api)
 
 
