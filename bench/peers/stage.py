@@ -124,6 +124,8 @@ class Stage:
             "COMMAND": command,
             "CLAUDE_RESPONDER_CLI": command,
             "CLAUDE_RESPONDER_BACKLOG_MAX": "1000",
+            # The command that does nothing knows no stream; the real CLI is measured as it is used.
+            **({} if self.cli else {"CLAUDE_RESPONDER_STANDBY_MAX": "0"}),
             "NODE_PACKAGES": str(self.installed.node_packages),
             "HTTP_PORT": str(_free_port()),
         }

@@ -95,7 +95,7 @@ WAYS = (
     Way("popen", "spawn in the caller: Popen, memfd, pidfd", _ours(_BARE, "popen")),
     Way("asyncio", "spawn in the caller: asyncio", _ours(_BARE, "asyncio")),
     Way("echo", "nats-py, no command", _ours(_PLAIN, "ask", "echo"), _ours(_PLAIN, "serve", "echo"), Broker.NATS),
-    Way("nats", "nats-py, asyncio", _ours(_PLAIN, "ask", "spawn"), _ours(_PLAIN, "serve", "spawn"), Broker.NATS),
+    Way("nats", "nats-py, asyncio", _ours(_PLAIN, "ask", "exec"), _ours(_PLAIN, "serve", "exec"), Broker.NATS),
     OURS,
     Way(
         "faststream",
