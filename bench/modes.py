@@ -1,7 +1,7 @@
-"""`python -m bench.modes`: a CLI that starts for its request beside one that stands ready, with the real CLI.
+"""`python -m bench.modes`: a CLI that starts for its request, one that stands ready, and one that has served before.
 
-Both responders run side by side and take turns, so that the ratios hold on any machine. The Messages API is the stub on
-loopback; overhead is what a request takes beyond the stub's own time.
+With the real CLI and the stub of the Messages API on loopback. The responders run side by side and take turns, so that
+the ratios hold on any machine; overhead is what a request takes beyond the stub's own time.
 """
 
 import argparse
@@ -28,7 +28,12 @@ _SLOTS = 4
 _BURST = 20
 # Long enough that a process that was used has been replaced, and that the other way finds a quiet machine.
 _PAUSE_S = 1.5
-_WAYS = {"cold": "0", "standby": str(3 * _SLOTS)}
+_REUSE_MAX = 50
+_WAYS = {
+    "cold": {"STANDBY_MAX": "0"},
+    "standby": {"STANDBY_MAX": str(3 * _SLOTS)},
+    "reused": {"STANDBY_MAX": str(3 * _SLOTS), "REUSE_MAX": str(_REUSE_MAX)},
+}
 
 
 @dataclass
@@ -37,14 +42,21 @@ class Way:
 
     Attributes:
         requester: Asks it.
+        responder: Is asked.
+        is_reused: Whether it may use a CLI again.
         overheads_s: What each request took beyond the stub's own time, in seconds.
         bursts_s: What each burst took, in seconds.
     """
 
     requester: Requester
     responder: ResponderProcess
+    is_reused: bool
     overheads_s: list[float] = field(default_factory=list)
     bursts_s: list[float] = field(default_factory=list)
+
+    async def ask(self, prompt: str) -> None:
+        """Ask it."""
+        await self.requester.execute(prompt, reuse=self.is_reused)
 
     def memory_mib(self) -> float:
         """Give the resident memory of what it has running, itself left out."""
@@ -64,19 +76,21 @@ async def _measure(requests: int, bursts: int) -> None:
     async with contextlib.AsyncExitStack() as stack:
         api = await stack.enter_async_context(StubAPI())
         ways = await _start(stack, api)
+        for way in ways.values():
+            await way.ask("hello")
         for _ in range(requests):
             for way in ways.values():
                 await asyncio.sleep(_PAUSE_S)
                 before = api.statistics().answer_total_s
                 began = time.perf_counter()
-                await way.requester.execute("hello")
+                await way.ask("hello")
                 took_s = time.perf_counter() - began
                 way.overheads_s.append(took_s - (api.statistics().answer_total_s - before))
         for _ in range(bursts):
             for way in ways.values():
                 await asyncio.sleep(2 * _SLOTS)
                 began = time.perf_counter()
-                await asyncio.gather(*(way.requester.execute(f"hello {number}") for number in range(_BURST)))
+                await asyncio.gather(*(way.ask(f"hello {number}") for number in range(_BURST)))
                 way.bursts_s.append(time.perf_counter() - began)
         await asyncio.sleep(2 * _SLOTS)
         Console(width=120).print(_table(ways, requests))
@@ -98,11 +112,11 @@ async def _way(stack: contextlib.AsyncExitStack, api: StubAPI, folder: Path, url
         "CLAUDE_RESPONDER_CLI": os.environ["CLAUDE_CLI"],
         "CLAUDE_RESPONDER_SUBJECT_PREFIX": f"bench.{name}",
         "CLAUDE_RESPONDER_SLOTS": str(_SLOTS),
-        "CLAUDE_RESPONDER_STANDBY_MAX": _WAYS[name],
+        **{f"CLAUDE_RESPONDER_{setting}": value for setting, value in _WAYS[name].items()},
     }
     responder = await stack.enter_async_context(responder_process(name, environment))
     settings = RequesterSettings(nats_url=url, subject_prefix=f"bench.{name}", timeout_s=120)
-    return Way(await stack.enter_async_context(Requester(settings)), responder)
+    return Way(await stack.enter_async_context(Requester(settings)), responder, is_reused="REUSE_MAX" in _WAYS[name])
 
 
 def _table(ways: dict[str, Way], requests: int) -> Table:

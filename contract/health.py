@@ -39,6 +39,7 @@ class HealthReply(BaseModel):
         in_flight: How many it has.
         backlog: How many requests wait for a slot.
         standby: How many CLIs stand ready, started ahead of their requests.
+        kept: How many CLIs wait for another request of the caller that has used them.
         expired: How many were not started because their deadline had passed.
         uptime_s: Seconds since it was started.
         deep: Whether a real prompt was run, and how it ended; none when it was not asked for.
@@ -56,6 +57,7 @@ class HealthReply(BaseModel):
     in_flight: int
     backlog: int
     standby: int = 0
+    kept: int = 0
     expired: int = 0
     uptime_s: float
     deep: bool | None = None

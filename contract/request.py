@@ -84,6 +84,8 @@ class ExecuteRequest(BaseModel):
         timeout_ms: Milliseconds from now after which nobody waits any more, the wait for a slot included.
         idempotency_key: Names the work: another request with the same key joins its run or gets its kept result.
         priority: Its class: in the backlog `batch` waits behind `interactive`, for a while.
+        reuse: Whether a CLI may run it that has served the same connection before, and others of it later, where the
+            responder allows that.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, populate_by_name=True)
@@ -103,6 +105,8 @@ class ExecuteRequest(BaseModel):
     priority: Annotated[Priority, Field(exclude_if=lambda priority: priority is Priority.INTERACTIVE)] = (
         Priority.INTERACTIVE
     )
+    # The same.
+    reuse: Annotated[bool, Field(strict=True, exclude_if=lambda reuse: not reuse)] = False
 
     @model_validator(mode="before")
     @classmethod

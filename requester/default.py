@@ -31,6 +31,7 @@ async def execute(  # noqa: PLR0913 # as in Requester.execute
     on_output: Callable[[str], None] | None = None,
     idempotency_key: str | None = None,
     priority: Literal["interactive", "batch"] = "interactive",
+    reuse: bool = False,
 ) -> Reply:
     """Run the CLI once, wherever there is a free slot, and give its answer.
 
@@ -52,6 +53,7 @@ async def execute(  # noqa: PLR0913 # as in Requester.execute
         on_output=on_output,
         idempotency_key=idempotency_key,
         priority=priority,
+        reuse=reuse,
     )
 
 

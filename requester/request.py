@@ -18,6 +18,7 @@ def build_request(  # noqa: PLR0913 # the fields of a request
     request_id: str | None,
     idempotency_key: str | None = None,
     priority: str = Priority.INTERACTIVE,
+    reuse: bool = False,
 ) -> ExecuteRequest:
     """Give the request, with an id of its own where the caller has none.
 
@@ -34,6 +35,7 @@ def build_request(  # noqa: PLR0913 # the fields of a request
             cwd=cwd,
             idempotency_key=idempotency_key,
             priority=priority,
+            reuse=reuse,
         )
     except ValidationError as error:
         problem = error.errors(include_url=False, include_input=False, include_context=False)[0]

@@ -117,6 +117,7 @@ class Requester:
         on_output: Callable[[str], None] | None = None,
         idempotency_key: str | None = None,
         priority: Literal["interactive", "batch"] = "interactive",
+        reuse: bool = False,
     ) -> Reply:
         """Run the CLI once, wherever there is a free slot, and give its answer.
 
@@ -140,6 +141,9 @@ class Requester:
                 joins its run or gets its kept result, instead of running again. None means that each call runs.
             priority: Its class where it has to wait for a slot: `batch` waits behind `interactive`, but for a while
                 only (the responder's `batch_max_wait_s`).
+            reuse: Whether a CLI may run it that has answered this requester before, with `/clear` in between, and
+                others of it later: a third of the time where a responder allows it (its `reuse_max`). The model is
+                told of the `/clear`; docs/decisions/reuse.md says what else differs.
 
         Returns:
             The answer.
@@ -151,7 +155,13 @@ class Requester:
         started = loop.time()
         deadline = started + check_timeout(self._settings.timeout_s if timeout is None else timeout)
         request = build_request(
-            prompt, args=args, cwd=cwd, request_id=request_id, idempotency_key=idempotency_key, priority=priority
+            prompt,
+            args=args,
+            cwd=cwd,
+            request_id=request_id,
+            idempotency_key=idempotency_key,
+            priority=priority,
+            reuse=reuse,
         )
         consent = check_failover(failover)
         if inspect.iscoroutinefunction(on_output):

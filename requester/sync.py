@@ -122,6 +122,7 @@ def execute_sync(  # noqa: PLR0913 # as in Requester.execute
     on_output: Callable[[str], None] | None = None,
     idempotency_key: str | None = None,
     priority: Literal["interactive", "batch"] = "interactive",
+    reuse: bool = False,
 ) -> Reply:
     """Run the CLI once and wait for its answer, from any thread, also one whose own event loop runs (it blocks it).
 
@@ -144,6 +145,7 @@ def execute_sync(  # noqa: PLR0913 # as in Requester.execute
             on_output=on_output,
             idempotency_key=idempotency_key,
             priority=priority,
+            reuse=reuse,
         )
     )
 

@@ -21,6 +21,7 @@ class Job:
         fingerprint: Tells the request from another one with the same key.
         priority: Its class.
         arrived_at: Loop time, in seconds, at which it arrived; None for when it asks for a slot.
+        reuse: Whether its CLI may have served its caller before, and may again.
     """
 
     request_id: str
@@ -32,6 +33,7 @@ class Job:
     fingerprint: str = ""
     priority: Priority = Priority.INTERACTIVE
     arrived_at: float | None = None
+    reuse: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ class Admission:
             fingerprint=fingerprint(request) if request.idempotency_key else "",
             priority=request.priority,
             arrived_at=now,
+            reuse=request.reuse,
         )
 
 

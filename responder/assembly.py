@@ -27,7 +27,7 @@ from responder.run import RunLimits, Runner
 from responder.service import Service
 from responder.settings import ResponderSettings
 from responder.slots import Slots
-from responder.standby import Standby, StandbyLimits
+from responder.standby import ReuseLimits, Standby, StandbyLimits
 from responder.standby_arguments import mold_of_arguments
 from responder.standby_process import Ground
 from responder.statistics import Statistics
@@ -37,7 +37,8 @@ from responder.working_directory import WorkingDirectories
 
 BEAT_S = 0.75
 # Of a request that comes in parts: JSON doubles a prompt of quotes and line ends; arguments come on top.
-_REQUEST_REST_BYTES = 4 * 1024 * 1024
+_MIB = 1024 * 1024
+_REQUEST_REST_BYTES = 4 * _MIB
 
 
 @dataclass(frozen=True)
@@ -122,5 +123,8 @@ def _standby(
     if not count_max:
         return None
     molds = (mold_of_arguments(policy.arguments(args)) for args in settings.standby_args)
-    limits = StandbyLimits(count_max, settings.standby_memory_mb * 1024 * 1024, age_max_s=settings.standby_age_max_s)
+    reuse = ReuseLimits(settings.reuse_max, settings.reuse_age_max_s, settings.reuse_memory_mb * _MIB)
+    limits = StandbyLimits(
+        count_max, settings.standby_memory_mb * _MIB, age_max_s=settings.standby_age_max_s, reuse=reuse
+    )
     return Standby(ground, limits, Demand(mold for mold in molds if mold is not None), freshness)

@@ -136,7 +136,7 @@ class AttendedCaller:
     @property
     def audience(self) -> Audience:
         """The requester follows the run, and its output where it wants to."""
-        return Audience(self._signals.abandoned, self._stream if self._wants_output else None)
+        return Audience(self._signals.abandoned, self._stream if self._wants_output else None, self.session)
 
     @property
     def message(self) -> Incoming | None:

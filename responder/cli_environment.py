@@ -61,7 +61,7 @@ _TRACING = {
     "CLAUDE_CODE_OTEL_SHUTDOWN_TIMEOUT_MS": "500",
 }
 # The flag that says "not sampled" is what matters. Source: W3C Trace Context, 3.2.2.5.
-_NO_PARENT = f"00-{'1' * 32}-{'1' * 16}-00"
+NO_PARENT = f"00-{'1' * 32}-{'1' * 16}-00"
 _TRACING_FROM_THE_HOST = (
     "OTEL_EXPORTER_OTLP_ENDPOINT",
     "OTEL_EXPORTER_OTLP_HEADERS",
@@ -117,7 +117,7 @@ class CLIEnvironment:
 
     def build_ahead(self) -> dict[str, str]:
         """Give the environment of a process that has no request yet: its spans have a parent that is not sampled."""
-        return self.build({"traceparent": _NO_PARENT})
+        return self.build({"traceparent": NO_PARENT})
 
     def secrets(self) -> frozenset[str]:
         """Give the values that must never be seen: those of variables whose name says so, and each header's in them."""

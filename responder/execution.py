@@ -12,8 +12,8 @@ from responder.cli_environment import CLIEnvironment
 from responder.outcome import Failure, Success, classify
 from responder.run import Command, Observation, OutputListener, Runner
 from responder.standby import Standby
-from responder.standby_process import Turn
 from responder.tracing import Tracing, current_trace_headers, set_observation, set_outcome
+from responder.turn import Turn
 from responder.working_directory import WorkingDirectories
 
 _LARGE_BYTES = 256 * 1024
@@ -26,10 +26,12 @@ class Audience:
     Attributes:
         cancelled: Done when nobody awaits it any more; None where that is never known.
         on_output: Is given what the CLI prints while it prints it.
+        name: A name that nobody else has; empty where that is not known.
     """
 
     cancelled: asyncio.Future[None] | None = None
     on_output: OutputListener | None = None
+    name: str = ""
 
 
 NOBODY = Audience()
@@ -74,11 +76,11 @@ class Execution:
         return outcome, seen
 
     async def _serve(self, job: Job, audience: Audience) -> Observation | None:
-        """Have a process that was started ahead serve a job, if there is one; it ends in the background."""
-        if self.cli is None or self.standby is None or (process := self.standby.take(job)) is None:
+        """Have a process that waits serve a job, if there is one; what becomes of it does so in the background."""
+        if self.cli is None or self.standby is None or (process := self.standby.take(job, audience.name)) is None:
             return None
         try:
-            with self.tracing.cli_process(self.cli.name, "standby") as span:
+            with self.tracing.cli_process(self.cli.name, "reused" if process.served else "standby") as span:
                 turn = Turn(
                     prompt=job.prompt,
                     trace_headers=current_trace_headers() if self.environment.tracing else {},

@@ -49,7 +49,7 @@ class Health:
             reply = await self._shared_prompt()
             deep = reply.success
             problem = None if reply.success else f"{reply.code}: {reply.error}"
-        service = self.service
+        service, standby = self.service, self.service.execution.standby
         return HealthReply(
             status="unhealthy" if problem else "healthy",
             responder=service.answers.responder,
@@ -59,7 +59,8 @@ class Health:
             slots=service.slots.count,
             in_flight=service.slots.in_flight,
             backlog=service.slots.backlog,
-            standby=0 if service.execution.standby is None else service.execution.standby.ready,
+            standby=0 if standby is None else standby.ready,
+            kept=0 if standby is None else standby.owned,
             expired=service.statistics.expired,
             uptime_s=round(service.statistics.uptime_s(), 3),
             deep=deep,

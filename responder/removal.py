@@ -55,6 +55,13 @@ class Removals:
         """Remove a directory with all that is in it; what cannot be removed is logged and never raised."""
         await asyncio.wait({self.begin(lambda: self.remove_now(path))}, timeout=self._wait_s)
 
+    async def empty(self, path: str) -> bool:
+        """Remove all that is in a directory; says whether it has gone in time."""
+        kept: list[Counter[str]] = []
+        work = self.begin(lambda: kept.append(Tree(path, self._stopped.is_set).empty()))
+        await asyncio.wait({work}, timeout=self._wait_s)
+        return kept == [Counter()] and not self.is_stopped
+
     def remove_soon(self, path: str) -> None:
         """Remove an empty directory a moment later; `close` waits for it.
 
@@ -140,18 +147,27 @@ class Tree:
         """
         with self._counted():
             try:
-                top = open_directory(self._path)
+                self._open_and_empty()
             except NotADirectoryError:
                 os.unlink(self._path)  # noqa: PTH108 # as everywhere here: relative to descriptors, in one style
                 return self._kept
-            try:
-                self._empty(top)
-            finally:
-                os.close(top)
         if not self._kept and not self._is_stopped():
             with self._counted():
                 os.rmdir(self._path)  # noqa: PTH106 # the same
         return self._kept
+
+    def empty(self) -> Counter[str]:
+        """Remove what is in it, and leave the directory itself; returns the same."""
+        with self._counted():
+            self._open_and_empty()
+        return self._kept
+
+    def _open_and_empty(self) -> None:
+        top = open_directory(self._path)
+        try:
+            self._empty(top)
+        finally:
+            os.close(top)
 
     def _empty(self, top: int) -> None:
         """Go over the top until a pass changes nothing: every change removes an entry or moves one up."""

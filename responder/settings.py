@@ -114,6 +114,18 @@ class ResponderSettings(BaseSettings):
         (DEFAULT_ARGS,),
         description="argument lists for which one is always kept, as JSON: an array of arrays of strings",
     )
+    reuse_max: int = Field(
+        0,
+        ge=0,
+        le=10_000,
+        description="how many requests of one caller that asks for it a CLI may serve, cleared in between (0: one)",
+    )
+    reuse_age_max_s: float = Field(
+        600.0, ge=1, le=86_400, allow_inf_nan=False, description="up to which age such a one serves, in seconds"
+    )
+    reuse_memory_mb: int = Field(
+        500, ge=1, le=1_000_000, description="up to which resident size such a one serves, in MiB"
+    )
     unattended_max_s: float = Field(
         30.0,
         ge=5,
@@ -244,6 +256,12 @@ class ResponderSettings(BaseSettings):
                 policy.arguments(args)
             except RequestError as error:
                 raise ValueError(f"standby_args: {error}") from None
+        return self
+
+    @model_validator(mode="after")
+    def _reuse_needs_standby(self) -> Self:
+        if self.reuse_max and self.standby_max == 0:
+            raise ValueError("reuse_max: what is reused was started ahead, so standby_max must not be 0")
         return self
 
     @property

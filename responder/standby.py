@@ -1,4 +1,4 @@
-"""CLIs that are started ahead of their requests, one request each: an eighth of the latency, the same isolation.
+"""CLIs that wait for requests: started ahead of any, one request each, or kept by a caller that has used them.
 
 A request that finds none runs cold and waits for none. What is kept follows the demand, within a number and a size; the
 processes are started one after another, and what is too old, too large, dead, or of a host that has changed is
@@ -10,14 +10,16 @@ import contextlib
 import logging
 import math
 import os
-from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from responder.admission import Job
 from responder.child import ChildStartError
 from responder.demand import Demand
 from responder.freshness import Freshness, State
+from responder.pauses import Pauses
 from responder.standby_arguments import Mold, mold_of
 from responder.standby_process import Ground, StandbyProcess
 from responder.uncancelled import finish_even_if_cancelled
@@ -27,9 +29,8 @@ _LOOK_EVERY_S = 2.0
 _LOOK_SOON_S = 0.2
 # What has not answered by then is no CLI that can be started ahead, but a wrapper around one, say.
 _START_MAX_S = 20.0
-# After one that was of no use, none is started with its arguments for so long; twice as long each time.
-_PAUSE_FIRST_S = 5.0
-_PAUSE_MAX_S = 600.0
+# A caller that keeps one and has not used it for so long has no need of it.
+_IDLE_MAX_S = 60.0
 _USUAL_BYTES = 200 * 1024 * 1024
 # So much is left to those that run: their tools, and sessions that grow.
 _MEMORY_KEPT_BYTES = 1024 * 1024 * 1024
@@ -38,6 +39,23 @@ _MEMORY_KEPT_BYTES = 1024 * 1024 * 1024
 _COLD_START_S = 1.0
 _POSTPONE_MAX_S = 5.0
 _CORES = os.cpu_count() or 1
+# What is wanted of those that callers keep, beside what is wanted of each mold.
+_OF_CALLERS: Literal["callers"] = "callers"
+
+
+@dataclass(frozen=True)
+class ReuseLimits:
+    """For how long one may serve the same caller.
+
+    Attributes:
+        requests_max: How many of its requests; with one, or none, that is not done.
+        age_max_s: How old it may be for another, in seconds.
+        process_max_bytes: How much memory it may have.
+    """
+
+    requests_max: int = 0
+    age_max_s: float = 600.0
+    process_max_bytes: int = 500 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -47,20 +65,16 @@ class StandbyLimits:
     Attributes:
         count_max: How many processes.
         memory_max_bytes: How much memory they may have in all, by their resident sizes.
-        process_max_bytes: How much one may have.
-        age_max_s: How long one may wait, in seconds.
+        process_max_bytes: How much one may have that waits for its first request.
+        age_max_s: How long that may wait, in seconds.
+        reuse: For how long one may serve the same caller.
     """
 
     count_max: int
     memory_max_bytes: int = 2 * 1024 * 1024 * 1024
     process_max_bytes: int = 500 * 1024 * 1024
     age_max_s: float = 600.0
-
-
-@dataclass
-class _Pause:
-    until: float
-    seconds: float
+    reuse: ReuseLimits = ReuseLimits()
 
 
 @dataclass
@@ -84,7 +98,8 @@ class Standby:
     memory_left: Callable[[], float] = lambda: math.inf
     _waiting: dict[StandbyProcess, State] = field(default_factory=dict, repr=False)
     _ending: set[asyncio.Task[None]] = field(default_factory=set, repr=False)
-    _pauses: dict[Mold, _Pause] = field(default_factory=dict, repr=False)
+    _taken: dict[StandbyProcess, State] = field(default_factory=dict, repr=False)
+    _pauses: Pauses = field(default_factory=Pauses, repr=False)
     _wake: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
     _usual_bytes: int = _USUAL_BYTES
     _is_stopping: bool = False
@@ -99,47 +114,78 @@ class Standby:
 
     @property
     def ready(self) -> int:
-        """How many have started and wait."""
-        return sum(process.is_ready and process.is_usable for process in self._waiting)
+        """How many have started and wait for anybody's request."""
+        return sum(process.is_ready and process.is_usable and not process.owner for process in self._waiting)
+
+    @property
+    def owned(self) -> int:
+        """How many wait for the next request of the caller that has used them."""
+        return sum(bool(process.owner) for process in self._waiting)
 
     def note_cold(self) -> None:
         """Note that a CLI is started cold now, which takes a core for a second or so."""
         self._colds.append(asyncio.get_running_loop().time())
 
-    def take(self, job: Job) -> StandbyProcess | None:
+    def take(self, job: Job, caller: str = "") -> StandbyProcess | None:
         """Give a process that can serve a job, as far started as there is one; None where it has to run cold.
 
         One that is still starting is a good choice, once a process of this CLI has shown that it understands.
+
+        Args:
+            job: What it is to serve.
+            caller: Who asks; nobody else has this name. Empty where that is not known.
         """
         mold = mold_of(job)
         if mold is None:
             return None
         now = asyncio.get_running_loop().time()
-        self.demand.note(mold, now)
-        self._wake.set()
+        owner = caller if job.reuse and mold.is_for_many and self.limits.reuse.requests_max > 1 else ""
         state = self.freshness.state()
         fitting = [
             process
             for process, then in self._waiting.items()
             if process.mold == mold
+            and process.owner in {"", owner}
             and self._is_good(process, then, state, now)
             and (process.is_ready or self._proven == state)
         ]
-        if not fitting:
-            return None
-        process = min(fitting, key=lambda each: (not each.is_ready, each.started_at))
-        del self._waiting[process]
-        self._pauses.pop(mold, None)
+        # The one that its caller has used last stays in use; the others are let go.
+        process = min(fitting, key=_by_use, default=None)
+        if process is None or not process.owner:
+            self.demand.note(mold, now)
+            self._wake.set()
+        if process is not None:
+            self._taken[process] = self._waiting.pop(process)
+            self._pauses.end(mold)
+            process.owner = owner
         return process
 
     async def retire(self, process: StandbyProcess) -> None:
-        """End a process that has served, in the background unless many are ending: whoever has its slot waits then."""
-        ending = self._end(process)
+        """End a process that has served, or have its caller keep it, in the background.
+
+        Where many are at that, whoever has its slot waits.
+        """
+        then, reuse = self._taken.pop(process), self.limits.reuse
+        is_kept = process.owner and not self._is_stopping and process.served < reuse.requests_max
+        ending = self._do(self._keep_for_caller(process, then) if is_kept else process.end())
         if len(self._ending) > self.limits.count_max:
             await asyncio.wait({ending})
 
-    def _end(self, process: StandbyProcess) -> asyncio.Task[None]:
-        task = asyncio.create_task(process.end())
+    async def _keep_for_caller(self, process: StandbyProcess, then: State) -> None:
+        try:
+            is_renewed = await process.renew()
+        except BaseException:
+            await finish_even_if_cancelled(process.end())
+            raise
+        if is_renewed and not self._is_stopping:
+            self._waiting[process] = then
+            self._look_at = 0.0  # there may be more than there may be now
+            self._wake.set()
+        else:
+            await process.end()
+
+    def _do(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
         task.add_done_callback(_note_defect)
@@ -177,15 +223,17 @@ class Standby:
 
     async def _close(self, keeping: asyncio.Task[None]) -> None:
         """End all of them; those that are ending are waited for."""
+        self._is_stopping = True
         await asyncio.wait({keeping})
         for process in list(self._waiting):
             del self._waiting[process]
-            self._end(process)
+            self._do(process.end())
         while self._ending:
             await asyncio.wait(self._ending)
 
     def _is_good(self, process: StandbyProcess, then: State, state: State, now: float) -> bool:
-        return process.is_usable and then == state and now - process.started_at < self.limits.age_max_s
+        age_max_s = self.limits.reuse.age_max_s if process.owner else self.limits.age_max_s
+        return process.is_usable and then == state and now - process.started_at < age_max_s
 
     def _look(self, now: float) -> None:
         """End what is of no use any more, and what is more than wanted or than there is memory for."""
@@ -193,40 +241,56 @@ class Standby:
         left_bytes = self.memory_left() - _MEMORY_KEPT_BYTES
         more = left_bytes // self._usual_bytes if math.isfinite(left_bytes) else self.limits.count_max
         self._affordable = max(0, len(self._waiting) + int(more))
-        left, sizes = self._wanted(now), []
-        for process, then in sorted(self._waiting.items(), key=lambda item: item[0].started_at, reverse=True):
-            mold = process.mold
+        wanted: Counter[Mold | str] = Counter(self._wanted(now))
+        wanted[_OF_CALLERS] = self._callers_max
+        sizes = []
+        for process, then in sorted(self._waiting.items(), key=lambda item: item[0].waits_since, reverse=True):
             size = process.memory_bytes()
             if process.is_ready and then == state:
                 self._proven = state
                 sizes.append(size)
-            is_dumb = not process.is_ready and now - process.started_at > _START_MAX_S
-            is_bad = is_dumb or not process.is_usable or size > self.limits.process_max_bytes
-            if is_bad:
-                self._pause(mold, now)
-            if not is_bad and self._is_good(process, then, state, now) and left.get(mold, 0) > 0:
-                left[mold] -= 1
+            is_bad = self._is_bad(process, size, now)
+            if is_bad and not process.owner:
+                self._pauses.begin(process.mold, now)
+            what = _OF_CALLERS if process.owner else process.mold
+            if not is_bad and self._is_good(process, then, state, now) and wanted[what] > 0:
+                wanted[what] -= 1
             else:
                 del self._waiting[process]
-                self._end(process)
+                self._do(process.end())
         if sum(sizes):
             self._usual_bytes = sum(sizes) // len(sizes)
-        self._pauses = {mold: pause for mold, pause in self._pauses.items() if now < pause.until + _PAUSE_MAX_S}
+        self._pauses.forget(now)
+
+    def _is_bad(self, process: StandbyProcess, size: int, now: float) -> bool:
+        if process.owner:
+            return size > self.limits.reuse.process_max_bytes or now - process.waits_since > _IDLE_MAX_S
+        is_dumb = not process.is_ready and now - process.started_at > _START_MAX_S
+        return is_dumb or not process.is_usable or size > self.limits.process_max_bytes
+
+    @property
+    def _places(self) -> int:
+        """How many there may be now."""
+        return min(self.limits.count_max, self._affordable, self.limits.memory_max_bytes // self._usual_bytes)
+
+    @property
+    def _callers_max(self) -> int:
+        """How many of them callers may keep: the others are for anybody."""
+        return (self._places + 1) // 2
 
     def _wanted(self, now: float) -> dict[Mold, int]:
-        affordable = min(self._affordable, self.limits.memory_max_bytes // self._usual_bytes)
-        return self.demand.wanted(now, min(self.limits.count_max, affordable))
+        return self.demand.wanted(now, self._places - min(self.owned, self._callers_max))
 
     def _next(self) -> Mold | None:
         """Give what a process is to be started for, if one is missing: first what has none."""
         now = asyncio.get_running_loop().time()
         if self._is_stopping or not self.is_fit() or self.ground.stopped.done():
             return None
-        kept = [process.mold for process in self._waiting]
+        kept = [process.mold for process in self._waiting if not process.owner]
         missing = {
             mold: kept.count(mold)
             for mold, count in self._wanted(now).items()
-            if kept.count(mold) < count and (mold not in self._pauses or self._pauses[mold].until <= now)
+            if kept.count(mold) < count and not self._pauses.is_on(mold, now)
         }
         if not missing:
             self._postponed_at = None
@@ -247,7 +311,7 @@ class Standby:
         try:
             process = await StandbyProcess.start(mold, self.ground)
         except ChildStartError as error:
-            self._pause(mold, asyncio.get_running_loop().time())
+            self._pauses.begin(mold, asyncio.get_running_loop().time())
             _log.warning("no CLI could be started ahead: %s", error)
             return
         self._waiting[process] = state
@@ -255,14 +319,10 @@ class Standby:
         if process.is_ready:
             self._proven = state
 
-    def _pause(self, mold: Mold, now: float) -> None:
-        """Start none for a while, longer each time; several that fail at once do so for the same reason."""
-        before = self._pauses.get(mold)
-        if before is not None and now < before.until:
-            return
-        seconds = _PAUSE_FIRST_S if before is None else min(_PAUSE_MAX_S, 2 * before.seconds)
-        self._pauses[mold] = _Pause(now + seconds, seconds)
-        _log.warning("a CLI started ahead failed, or grew too large, unused; none is started for %.0f s", seconds)
+
+def _by_use(process: StandbyProcess) -> tuple[bool, bool, float]:
+    """Put first what its caller has used last, then what has started, the oldest of them."""
+    return not process.owner, not process.is_ready, -process.waits_since if process.owner else process.started_at
 
 
 def _note_defect(task: asyncio.Task[None]) -> None:

@@ -15,6 +15,9 @@ _LINES = "stream-json"
 _PARTIAL = "--include-partial-messages"
 # Of one session, or of one that may have grown since: whoever was started before would read something else.
 _OF_A_SESSION = frozenset(("--session-id", "--resume", "--continue", "--fork-session", "--name"))
+# Over several requests a budget adds up, and so does what a server of tools or another model remembers (the first
+# measured on CLI 2.1.197).
+_OF_ONE_REQUEST = frozenset(("--max-budget-usd", "--mcp-config", "--fallback-model"))
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,11 @@ class Mold:
 
     argv: tuple[str, ...]
     is_stream: bool
+
+    @property
+    def is_for_many(self) -> bool:
+        """Whether these arguments mean the same for each of several requests to one process."""
+        return _OF_ONE_REQUEST.isdisjoint(self.argv)
 
 
 def mold_of(job: Job) -> Mold | None:

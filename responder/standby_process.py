@@ -1,33 +1,33 @@
-"""One CLI that was started ahead: it waits, serves one request, and ends."""
+"""One CLI that was started ahead: it waits, serves a request, or several of one caller, and ends."""
 
 import asyncio
 import contextlib
-import json
 import os
-import re
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
 from contract import new_ulid
 from responder.child import OUTPUT_MAX_BYTES, Child, ChildStartError
+from responder.cli_environment import NO_PARENT
 from responder.conversation import Conversation
-from responder.processes import resident_bytes
-from responder.run import Observation, OutputListener, RunLimits, StopReason
+from responder.processes import children_of, resident_bytes
+from responder.renewal import CLEAR, Spent, spent_at_clear
+from responder.run import Observation, RunLimits, StopReason
 from responder.standby_arguments import Mold
+from responder.stream_json import control, kind_of, message
 from responder.sweep import MARK_VARIABLE, Sweeper, end_child
+from responder.turn import Answer, Turn
 from responder.uncancelled import finish_even_if_cancelled
 from responder.working_directory import WorkingDirectories
 
 # For a run that nobody awaits any more: it is to be gone within a second.
 _CANCEL_STEP_MAX_S = 0.3
 _REAP_EVERY_S = 1.0
-# The answer to it says that the CLI has started: it answers such a request only then (measured on CLI 2.1.197).
-_READY = "ready"
-_TYPE = re.compile(rb'\{"type":"([a-z_]+)"')
-_IS_ERROR = re.compile(rb'"is_error": ?true')
+# It takes some milliseconds.
+_CLEAR_MAX_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -51,48 +51,35 @@ class Ground:
     stopped: asyncio.Future[None]
 
 
-@dataclass(frozen=True)
-class Turn:
-    """The request that it serves.
-
-    Attributes:
-        prompt: What is asked.
-        trace_headers: The W3C context of the span that its own become children of; empty where it exports none.
-        deadline: Loop time, in seconds, at which it is ended.
-        cancelled: Done when nobody awaits it any more; None where that is never known.
-        on_output: Is given what the CLI prints while it prints it, whole lines with their offset in bytes.
-    """
-
-    prompt: str = field(repr=False)
-    trace_headers: Mapping[str, str]
-    deadline: float
-    cancelled: asyncio.Future[None] | None = None
-    on_output: OutputListener | None = None
-
-
 class StandbyProcess:
     """A CLI between its start and its end.
 
     Attributes:
         mold: What it was started for.
         started_at: Loop time of its start, in seconds.
+        waits_since: Loop time, in seconds, of its start or of its last renewal.
         pid: Its process id.
         settled: Done when it is ready, taken or over.
+        owner: Whose requests alone it serves after its first; empty when it ends then.
+        served: How many requests it was given.
     """
 
-    def __init__(self, mold: Mold, ground: Ground, place: contextlib.AsyncExitStack, run_id: str) -> None:
+    def __init__(self, mold: Mold, ground: Ground, place: contextlib.AsyncExitStack, cwd: str) -> None:
         loop = asyncio.get_running_loop()
         self.mold = mold
-        self.started_at = loop.time()
+        self.started_at = self.waits_since = loop.time()
         self.settled: asyncio.Future[None] = loop.create_future()
+        self.owner = ""
+        self.served = 0
         self._ground = ground
         self._place = place
-        self._run_id = run_id
-        self._heard: asyncio.Future[StopReason | None] = loop.create_future()
-        self._printed = bytearray()
-        self._turn: Turn | None = None
+        self._cwd = cwd
+        self._run_id = new_ulid()
+        self._answer: Answer | None = None
+        self._spent: Spent | None = None
         self._is_ready = False
         self._is_spoilt = False
+        self._trace_variables: Iterable[str] = ()
 
     @classmethod
     async def start(cls, mold: Mold, ground: Ground) -> Self:
@@ -103,12 +90,12 @@ class StandbyProcess:
         """
         async with contextlib.AsyncExitStack() as place:
             cwd = await place.enter_async_context(ground.directories.enter(None))
-            process = cls(mold, ground, place, new_ulid())
-            process._begin(cwd)
+            process = cls(mold, ground, place, cwd)
+            process._begin()
             process._place = place.pop_all()
         return process
 
-    def _begin(self, cwd: str) -> None:
+    def _begin(self) -> None:
         ground = self._ground
         with contextlib.ExitStack() as on_error:
             try:
@@ -121,7 +108,7 @@ class StandbyProcess:
             self._child = Child.start(
                 (ground.cli, *self.mold.argv),
                 env={**ground.env, MARK_VARIABLE: self._run_id},
-                cwd=cwd,
+                cwd=self._cwd,
                 stdin=stdin,
                 stdout=stdout,
                 output_max_bytes=ground.limits.output_max_bytes,
@@ -131,7 +118,8 @@ class StandbyProcess:
         self.pid = self._child.pid
         ground.sweeper.register_other(self.pid)
         self._child.exited.add_done_callback(self._note_exit)
-        self._conversation.say(_control(_READY, {}))
+        # It answers only when it has started (measured on CLI 2.1.197).
+        self._conversation.say(control("ready"))
 
     def _line_max_bytes(self) -> int:
         """Give how long a line may be; of what is not printed in the end, a cold CLI's limit knows nothing."""
@@ -144,7 +132,7 @@ class StandbyProcess:
     @property
     def is_usable(self) -> bool:
         """Whether it may be given a request: it lives, and has said nothing unexpected."""
-        return self._turn is None and not self._is_spoilt and not self._child.has_exited
+        return self._answer is None and not self._is_spoilt and not self._child.has_exited
 
     @property
     def is_ready(self) -> bool:
@@ -156,49 +144,81 @@ class StandbyProcess:
         return resident_bytes(self.pid) + self._child.output_bytes()
 
     async def serve(self, turn: Turn) -> Observation | None:
-        """Serve its one request, to the result or the deadline.
+        """Serve a request, to the result or the deadline.
 
         Returns:
             What was seen; None when it had ended before it read the request, which can be run elsewhere then. After a
-            result it still lives, and `end` ends it; in every other case no process is left.
+            result it still lives, until `renew` or `end`; in every other case no process is left.
         """
-        ground = self._ground
-        self._turn = turn
+        limits = self._ground.limits
+        answer = self._listen(turn)
+        self.served += 1
         self._settle()
-        ground.sweeper.register(self._run_id, self.pid)
-        ground.sweeper.forget_other(self.pid)
+        self._ground.sweeper.register(self._run_id, self.pid)
+        self._ground.sweeper.forget_other(self.pid)
         began = time.monotonic()
         if turn.trace_headers:
-            variables = {name.upper(): value for name, value in turn.trace_headers.items()}
-            self._conversation.say(_control("trace", {"env": variables}))
-        self._conversation.say(_message(turn.prompt))
+            self._trace(turn.trace_headers)
+        self._conversation.say(message(turn.prompt))
         try:
-            stop_reason = await self._watch(turn)
+            stop_reason = await self._watch(turn, answer)
         except BaseException:
             await finish_even_if_cancelled(self._stop(StopReason.CANCELLED))
             raise
         survivors = 0
         if stop_reason is not None or self._child.has_exited:
             survivors = await finish_even_if_cancelled(self._stop(stop_reason))
-        has_result = stop_reason is None and self._heard.done()
+        has_result = stop_reason is None and answer.heard.done()
         # What has not read the end of the line has not begun with it.
         if stop_reason is None and not has_result and self._conversation.read_bytes < self._conversation.said_bytes:
             return None
         return Observation(
-            stdout=bytes(self._printed),
-            stderr=self._child.read_stderr(ground.limits.stderr_kept_bytes),
-            exit_status=self._status() if has_result else await self._child.wait(),
+            stdout=answer.printed,
+            stderr=self._child.read_stderr(limits.stderr_kept_bytes),
+            exit_status=answer.exit_status if has_result else await self._child.wait(),
             stop_reason=stop_reason,
             pid=self.pid,
             duration_s=time.monotonic() - began,
             survivors=survivors,
         )
 
+    async def renew(self) -> bool:
+        """Have it forget the request that it has served; says whether it has, else it is to be ended.
+
+        What cannot be proven clean is not: a failed run, a tool that may remember, a word on stderr, a process that it
+        or its tools have left, a directory that is not as it was.
+        """
+        before = self._answer
+        if before is None or not before.result or before.exit_status or not before.is_forgettable:
+            return False
+        self._ground.sweeper.register_other(self.pid)
+        if self._trace_variables:
+            # It would have a span of its own in the trace of the request (measured).
+            self._trace({"traceparent": NO_PARENT})
+        self._answer = clear = Answer(OUTPUT_MAX_BYTES, is_stream=False)
+        self._conversation.say(message(CLEAR))
+        ends: set[asyncio.Future[object]] = {clear.heard, self._child.exited, self._ground.stopped}  # type: ignore[arg-type] # read only
+        await asyncio.wait(ends, timeout=_CLEAR_MAX_S, return_when=asyncio.FIRST_COMPLETED)
+        self._spent = spent_at_clear(clear.result, before.result)
+        if self._spent is None or not await self._is_clean():
+            return False
+        self._answer = None
+        self.waits_since = asyncio.get_running_loop().time()
+        return self.is_usable
+
+    async def _is_clean(self) -> bool:
+        try:
+            if self._child.output_bytes() or children_of(self.pid) or await self._ground.sweeper.sweep(self._run_id):
+                return False
+        except OSError:
+            return False  # it cannot be looked at
+        return await self._ground.directories.empty(self._cwd, self.pid)
+
     async def end(self) -> None:
         """End it, whatever it does, and leave nothing of it behind."""
         self._settle()
         try:
-            if self._turn is None:
+            if not self.served:
                 self._child.send_signal(signal.SIGKILL)  # it has done nothing yet, and has no tools
                 await self._child.wait()
                 await self._ground.sweeper.sweep(self._run_id)  # unless it is a wrapper
@@ -211,45 +231,37 @@ class StandbyProcess:
             self._child.close()
             await self._place.aclose()
 
-    # What it prints.
+    # What is said and heard.
 
     def take_line(self, line: bytes) -> None:
         """Take a line of its stdout."""
-        kind = _kind(line)
+        kind = kind_of(line)
         if kind == "control_response":
             self._is_ready = True
             self._settle()
-        elif self._turn is None:
+        elif self._answer is None:
             self._is_spoilt = True
             self._settle()
-        elif not self._heard.done():
-            self._take_event(line, is_result=kind == "result")
+        else:
+            self._answer.take(line, kind)
 
     def take_too_much(self) -> None:
         """A line is longer than any output may be."""
         self._is_spoilt = True
         self._settle()
-        self._hear(StopReason.OUTPUT_TOO_LARGE)
+        if self._answer is not None:
+            self._answer.hear(StopReason.OUTPUT_TOO_LARGE)
 
-    def _take_event(self, line: bytes, *, is_result: bool) -> None:
-        if self.mold.is_stream or is_result:
-            offset = len(self._printed)
-            self._printed += line
-            if len(self._printed) > self._ground.limits.output_max_bytes:
-                self._hear(StopReason.OUTPUT_TOO_LARGE)
-                return
-            if self.mold.is_stream and self._turn is not None and self._turn.on_output is not None:
-                try:
-                    self._turn.on_output(offset, line)
-                except Exception as error:  # noqa: BLE001 # `serve` raises it: here it would reach nobody
-                    self._heard.set_exception(error)
-                    return
-        if is_result:
-            self._hear(None)
+    def _listen(self, turn: Turn) -> Answer:
+        limit = self._ground.limits.output_max_bytes
+        self._answer = Answer(limit, is_stream=self.mold.is_stream, on_output=turn.on_output, spent=self._spent)
+        return self._answer
 
-    def _hear(self, reason: StopReason | None) -> None:
-        if not self._heard.done():
-            self._heard.set_result(reason)
+    def _trace(self, headers: Mapping[str, str]) -> None:
+        """Set the parent of the spans to come; what the last one had beside it is taken away."""
+        variables = {name.upper(): value for name, value in headers.items()}
+        self._conversation.say(control("trace", {**dict.fromkeys(self._trace_variables, ""), **variables}))
+        self._trace_variables = variables.keys()
 
     def _note_exit(self, _exited: asyncio.Future[int]) -> None:
         self._ground.sweeper.forget_other(self.pid)  # the number may be another's now
@@ -259,18 +271,13 @@ class StandbyProcess:
         if not self.settled.done():
             self.settled.set_result(None)
 
-    def _status(self) -> int:
-        """Give the exit status that a cold CLI has with this result."""
-        last = bytes(self._printed[self._printed.rfind(b"\n", 0, -1) + 1 :])
-        return 1 if _IS_ERROR.search(last[:1024]) else 0
-
     # Waiting and stopping.
 
-    async def _watch(self, turn: Turn) -> StopReason | None:
+    async def _watch(self, turn: Turn, answer: Answer) -> StopReason | None:
         """Wait for the result, for the exit, or for a reason to end the run, whichever is first."""
         now = asyncio.get_running_loop().time
         stopped = self._ground.stopped
-        ends: set[asyncio.Future[object]] = {self._heard, self._child.exited, stopped}  # type: ignore[arg-type] # read only
+        ends: set[asyncio.Future[object]] = {answer.heard, self._child.exited, stopped}  # type: ignore[arg-type] # read only
         if turn.cancelled is not None:
             ends.add(turn.cancelled)  # type: ignore[arg-type] # the same
         while True:
@@ -279,8 +286,8 @@ class StandbyProcess:
             self._ground.sweeper.reap_ended(now())
             if self._child.has_exited:
                 self._conversation.finish_reading()
-            if self._heard.done():
-                return self._heard.result()
+            if answer.heard.done():
+                return answer.heard.result()
             if self._child.output_bytes() > self._ground.limits.output_max_bytes:
                 return StopReason.OUTPUT_TOO_LARGE
             if self._child.has_exited:
@@ -302,24 +309,3 @@ class StandbyProcess:
         await end_child(self._child, step_s, self._ground.stopped)
         self._conversation.finish_reading()
         return await self._ground.sweeper.sweep(self._run_id)
-
-
-def _control(name: str, settings: Mapping[str, object]) -> bytes:
-    request = {"subtype": "apply_flag_settings", "settings": settings}
-    return json.dumps({"type": "control_request", "request_id": name, "request": request}).encode() + b"\n"
-
-
-def _message(prompt: str) -> bytes:
-    return json.dumps({"type": "user", "message": {"role": "user", "content": prompt}}).encode() + b"\n"
-
-
-def _kind(line: bytes) -> str | None:
-    """Give the type of an event; that it stands first is of the CLI's making, and no promise."""
-    if (found := _TYPE.match(line)) is not None:
-        return found[1].decode()
-    try:
-        event = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    kind = event.get("type") if isinstance(event, dict) else None
-    return kind if isinstance(kind, str) else None

@@ -91,6 +91,20 @@ class WorkingDirectories:
         if cwd is not None:
             os.close(self._open(cwd))
 
+    async def empty(self, path: str, pid: int) -> bool:
+        """Remove what is in a fresh directory; says whether it is as new then.
+
+        Args:
+            path: What `enter` gave.
+            pid: The process that works in it.
+        """
+        try:
+            if not os.path.samestat(os.lstat(path), os.stat(f"/proc/{pid}/cwd")) or os.listxattr(path):  # noqa: PTH116 # as below
+                return False  # something else has taken its place, or something is written on it
+            return _is_empty(path) or (await self._removals.empty(path) and _is_empty(path))
+        except OSError:
+            return False
+
     def remove_leftovers(self) -> None:
         """Begin to remove, in the background, the fresh directories that killed responders of this user have left."""
         self._removals.begin(self._remove_leftovers)
@@ -102,8 +116,7 @@ class WorkingDirectories:
     async def _remove(self, path: str) -> None:
         """Remove a fresh directory; one in which nothing is left, as in most, is not waited for."""
         try:
-            with os.scandir(path) as entries:
-                is_empty = next(entries, None) is None
+            is_empty = _is_empty(path)
         except FileNotFoundError:
             return
         except OSError:
@@ -180,6 +193,11 @@ def _make_fresh(scratch: Path | None) -> tuple[str, int]:
     except OSError as error:
         raise ChildStartError(f"no working directory can be made: {os.strerror(error.errno or 0)}") from error
     return path, lock
+
+
+def _is_empty(path: str) -> bool:
+    with os.scandir(path) as entries:
+        return next(entries, None) is None
 
 
 def _is_removed_empty(path: str) -> bool:

@@ -226,7 +226,7 @@ def test_many_unknown_keys_are_counted() -> None:
     document = {"prompt": "p", **{f"{CANARY}{n}": CANARY for n in range(16)}}
     error = refusal_of(json.dumps(document).encode())
     assert error.code is ErrorCode.INVALID_REQUEST
-    known = "prompt, id, args, cwd, timeout_ms, idempotency_key, priority"
+    known = "prompt, id, args, cwd, timeout_ms, idempotency_key, priority, reuse"
     assert str(error) == f"request refused: the request has 17 keys (known: {known})"
     with pytest.raises(ValidationError) as caught:
         ExecuteRequest.model_validate_json(json.dumps(document))

@@ -10,8 +10,9 @@ from responder.arguments import ArgumentPolicy
 from responder.processes import descendants_of
 from responder.run import RunLimits
 from responder.standby_arguments import Mold, mold_of_arguments
-from responder.standby_process import Ground, Turn
+from responder.standby_process import Ground
 from responder.sweep import Sweeper
+from responder.turn import Turn
 from responder.working_directory import WorkingDirectories
 from tests.responder.conftest import STOP_STEP_S
 from tests.responder.shell import ENV, open_descriptors

@@ -328,7 +328,7 @@ async def test_the_dead_are_replaced_after_a_pause(
         await wait_until(lambda: not any(process.is_usable for process in seat.kept), "they are dead")
         assert seat.standby.take(job()) is None
         await wait_until(lambda: not seat.kept, "none is left")
-        (pause,) = seat.standby._pauses.values()
+        (pause,) = seat.standby._pauses.by_mold.values()
         assert pause.seconds == 5.0
         assert caplog.text.count("none is started for 5 s") == 1
         pause.until = 0.0
@@ -343,7 +343,7 @@ async def test_those_that_fail_at_their_start(tmp_path: Path, sweeper: Sweeper, 
     async with seat.standby.kept():
         for seconds in (5.0, 10.0):
             await wait_until(lambda seconds=seconds: _pause_s(seat) == seconds, f"a pause of {seconds} s")  # type: ignore[misc]
-            (pause,) = seat.standby._pauses.values()
+            (pause,) = seat.standby._pauses.by_mold.values()
             pause.until = asyncio.get_running_loop().time()
             seat.look()
         await wait_until(lambda: [process.mold for process in seat.ready] == [JSON], "the other arguments")
@@ -367,10 +367,10 @@ async def test_pauses_are_forgotten(tmp_path: Path, sweeper: Sweeper) -> None:
     async with seat.standby.kept():
         await wait_until(lambda: _pause_s(seat) == 5.0, "a pause")
         seat.standby.demand._fixed = ()
-        (pause,) = seat.standby._pauses.values()
+        (pause,) = seat.standby._pauses.by_mold.values()
         pause.until = asyncio.get_running_loop().time() - 601.0
         await seat.looked()
-        await wait_until(lambda: not seat.standby._pauses, "it is forgotten")
+        await wait_until(lambda: not seat.standby._pauses.by_mold, "it is forgotten")
 
 
 async def test_no_cli_to_start(tmp_path: Path, sweeper: Sweeper, caplog: pytest.LogCaptureFixture) -> None:
@@ -382,7 +382,7 @@ async def test_no_cli_to_start(tmp_path: Path, sweeper: Sweeper, caplog: pytest.
             await wait_until(lambda: _pause_s(seat) == 5.0, "a pause")
             assert "no CLI could be started ahead: there is no such executable" in caplog.text
             away.rename(seat.cli)
-            seat.standby._pauses.clear()
+            seat.standby._pauses.by_mold.clear()
             seat.look()
             await seat.until_ready(1)
 
@@ -478,4 +478,4 @@ async def test_stopped_in_the_middle(tmp_path: Path, sweeper: Sweeper) -> None:
 
 
 def _pause_s(seat: Bench) -> float | None:
-    return next((pause.seconds for pause in seat.standby._pauses.values()), None)
+    return next((pause.seconds for pause in seat.standby._pauses.by_mold.values()), None)

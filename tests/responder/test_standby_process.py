@@ -15,8 +15,9 @@ from responder.child import ChildStartError
 from responder.processes import descendants_of, resident_bytes
 from responder.run import Command, Observation, Runner, StopReason
 from responder.standby_arguments import Mold
-from responder.standby_process import Ground, StandbyProcess, Turn
+from responder.standby_process import Ground, StandbyProcess
 from responder.sweep import Sweeper
+from responder.turn import Turn
 from tests.responder.ahead import JSON, STREAM, Left, make_ground, turn
 from tests.responder.limits import no_more_descriptors
 from tests.responder.shell import ENV, LEAVE_ALL, LEFTOVERS, is_alive, pid_in
