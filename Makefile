@@ -33,8 +33,8 @@ model: ## every state of the attended exchange's model, whose mutants must fail 
 schema: setup ## write docs/schema from the models
 	@$(PYTHON) -m contract.schema docs/schema
 
-bench: setup ## measure the hop, side by side with the bare spawn
-	@$(PYTHON) -m bench
+bench: setup ## measure the hop side by side with the bare spawn, and each of its layers; and a plot
+	@$(PYTHON) -m bench --plot hop.svg
 
 bench-cli: setup $(CLAUDE_CLI) ## cold CLIs beside those that stand ready, with the real CLI
 	@CLAUDE_CLI=$(CLAUDE_CLI) $(PYTHON) -m bench.modes
