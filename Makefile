@@ -33,11 +33,14 @@ model: ## every state of the attended exchange's model, whose mutants must fail 
 schema: setup ## write docs/schema from the models
 	@$(PYTHON) -m contract.schema docs/schema
 
-bench: setup ## measure the hop, side by side with the bare spawn
-	@$(PYTHON) -m bench
+bench: setup ## measure the hop side by side with the bare spawn, and each of its layers; and a plot
+	@$(PYTHON) -m bench --plot hop.svg
 
 bench-cli: setup $(CLAUDE_CLI) ## cold CLIs beside those that stand ready, with the real CLI
 	@CLAUDE_CLI=$(CLAUDE_CLI) $(PYTHON) -m bench.modes
+
+bench-soak: setup $(CLAUDE_CLI) ## what stays behind of many requests with the real CLI (CALLS=200: fewer; NOOP=1: of a command that does nothing)
+	@CLAUDE_CLI=$(CLAUDE_CLI) $(PYTHON) -m bench.soak $(if $(CALLS),--calls $(CALLS)) $(if $(NOOP),--noop)
 
 bench-routing: setup ## the fleet's routing beside one ideal queue, and a plot (QUICK=1: does it work?; PART=join: one of its parts)
 	@$(PYTHON) -m bench.routing $(if $(QUICK),--quick) $(foreach name,$(PART),--part $(name)) --plot routing.svg --json routing.json
@@ -73,4 +76,4 @@ $(NODE_NATS)/installed:
 $(PEERS)/installed: | setup
 	@$(PYTHON) -m bench.peers.install $(PEERS)
 
-.PHONY: help demo test check lint types model schema bench bench-cli bench-peers bench-routing chaos up setup clean
+.PHONY: help demo test check lint types model schema bench bench-cli bench-peers bench-routing bench-soak chaos up setup clean

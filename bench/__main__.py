@@ -3,7 +3,8 @@
 import asyncio
 import sys
 
-from bench.hop import main
+from bench import hop, layers
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1:]))
+    asyncio.run(hop.main(sys.argv[1:]))
+    asyncio.run(layers.main())

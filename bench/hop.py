@@ -20,6 +20,7 @@ from rich.table import Table
 
 from bench import echo_responder
 from bench.bare import BareRequester
+from bench.hop_plot import median_plot
 from bench.load import Call, Latencies, measure
 from bench.noop import write_noop
 from contract import ExecuteRequest
@@ -42,15 +43,19 @@ async def main(arguments: Sequence[str] = ()) -> None:
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="how often the ways take turns")
     parser.add_argument("--in-flight", type=int, nargs="+", choices=CALLS_PER_ROUND, default=list(CALLS_PER_ROUND))
     parser.add_argument("--way", action="append", default=[], help="a part of the name of those wanted")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the medians there, as SVG")
     options = parser.parse_args(arguments)
     console = Console(width=120)
+    measured: dict[int, dict[str, Latencies]] = {}
     with tempfile.TemporaryDirectory(prefix="claude-nats-bench-") as folder:
         async with _ways(Path(folder)) as ways:
             wanted = (ROUND_TRIP, EXEC, *(options.way or [""]))
             chosen = {name: call for name, call in ways.items() if any(part in name for part in wanted)}
             for in_flight in options.in_flight:
-                taken = await _take_turns(chosen, options.rounds, in_flight)
-                console.print(_table(taken, in_flight))
+                measured[in_flight] = await _take_turns(chosen, options.rounds, in_flight)
+                console.print(_table(measured[in_flight], in_flight))
+    if options.plot:
+        options.plot.write_text(median_plot(measured))
 
 
 async def _take_turns(ways: dict[str, Call], rounds: int, in_flight: int) -> dict[str, Latencies]:

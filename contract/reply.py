@@ -88,7 +88,11 @@ class ExecuteFailure(_Reply):
 
 ExecuteReply = ExecuteSuccess | ExecuteFailure
 
-_REPLY: TypeAdapter[ExecuteReply] = TypeAdapter(Annotated[ExecuteReply, Field(discriminator="success")])
+# Values are not cached: an id never comes again, and 16,384 of them are 1.2 MiB.
+# Source: pydantic.dev/docs, ConfigDict.cache_strings.
+_REPLY: TypeAdapter[ExecuteReply] = TypeAdapter(
+    Annotated[ExecuteReply, Field(discriminator="success")], config=ConfigDict(cache_strings="keys")
+)
 
 
 def parse_reply(body: bytes) -> ExecuteReply:

@@ -74,6 +74,7 @@ class Durable:
         service: Admits and runs.
         claims: The right to run.
         in_progress_every_s: Seconds between two words to JetStream that a message is being worked on.
+        pause_s: Seconds until what could not be done is tried again.
     """
 
     queue: WorkQueue
@@ -82,6 +83,7 @@ class Durable:
     service: Service
     claims: Claims
     in_progress_every_s: float = ACK_WAIT_S / 3
+    pause_s: float = _PAUSE_S
     _arrived: asyncio.Queue[Incoming] = field(default_factory=asyncio.Queue, repr=False)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set, repr=False)
     _is_stopping: bool = False
@@ -103,7 +105,7 @@ class Durable:
         while not self._is_stopping:
             await self.service.slots.wait_until_free()
             if not self._is_fit:
-                await asyncio.sleep(_PAUSE_S)
+                await asyncio.sleep(self.pause_s)
                 continue
             incoming = await self._take()
             if incoming is None:
@@ -144,7 +146,7 @@ class Durable:
 
     async def _take(self) -> Incoming | None:
         if not self.postbox.is_connected:
-            await asyncio.sleep(_PAUSE_S)
+            await asyncio.sleep(self.pause_s)
             return None
         call = self.queue.take(_TAKE_S)
         await self.postbox.publish(call.subject, call.body, {}, self.inbox)
@@ -156,7 +158,7 @@ class Durable:
         if incoming.reply_subject.startswith(self.queue.acknowledgements):
             return incoming
         if incoming.headers.get(_STATUS) not in _NOTHING_CAME:
-            await asyncio.sleep(_PAUSE_S)
+            await asyncio.sleep(self.pause_s)
         return None
 
     async def _answer(self, incoming: Incoming, acknowledgement: bytes) -> None:
@@ -252,7 +254,7 @@ class Durable:
                 return give_back(_LATER_S)
             except RecordsError as error:
                 _log.error("the result of durable work cannot be stored yet: %s", error)
-                await asyncio.sleep(_PAUSE_S)
+                await asyncio.sleep(self.pause_s)
             else:
                 return DONE
 

@@ -9,6 +9,7 @@ import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,26 @@ class ServeError(Exception):
     """The responder cannot run here; the message is one line that says why."""
 
 
+@dataclass(frozen=True)
+class Stop:
+    """How long a stop may take.
+
+    Attributes:
+        grace_s: Seconds in which what was accepted is finished.
+        forced_max_s: Seconds in which the rest is ended, and its replies are sent.
+    """
+
+    grace_s: float
+    forced_max_s: float = _FORCED_STOP_MAX_S
+
+
 async def serve(
-    settings: ResponderSettings, host: Mapping[str, str], *, tracing: bool, pace: Pace | None = None
+    settings: ResponderSettings,
+    host: Mapping[str, str],
+    *,
+    tracing: bool,
+    pace: Pace | None = None,
+    stop: Stop | None = None,
 ) -> int:
     """Run a responder until it is told to stop.
 
@@ -50,6 +69,7 @@ async def serve(
         host: This process's environment.
         tracing: Whether the CLI exports its spans.
         pace: How long it stays away when it is not fit for work; None for the usual.
+        stop: How long its end may take; None for the usual, with the grace of the settings.
 
     Returns:
         The exit status: 0 after a drain, 1 after a forced stop or when something it needs has ended.
@@ -107,7 +127,8 @@ async def serve(
         if is_lost:
             listening.attendance.give_up()
         finishing = asyncio.ensure_future(_leave_and_finish(link, listening, durable))
-        return await _drain(parts, listening, finishing, signals, 0.0 if is_lost else settings.drain_grace_s)
+        stop = stop or Stop(settings.drain_grace_s)
+        return await _drain(parts, listening, finishing, signals, replace(stop, grace_s=0.0) if is_lost else stop)
 
 
 def prepare_host() -> None:
@@ -186,19 +207,19 @@ async def _connect(settings: ResponderSettings, signals: Signals) -> Link | None
 
 
 async def _drain(
-    parts: Parts, listening: Listening, finishing: asyncio.Future[None], signals: Signals, grace_s: float
+    parts: Parts, listening: Listening, finishing: asyncio.Future[None], signals: Signals, stop: Stop
 ) -> int:
     """Leave the group, let go of what waits, finish what runs within the grace, then end what still runs."""
     is_asked = signals.first.done()
     _log.info("draining: %r", parts.service.slots)
     ends: set[asyncio.Future[Any]] = {finishing, signals.second}
-    await asyncio.wait(ends, timeout=grace_s, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait(ends, timeout=stop.grace_s, return_when=asyncio.FIRST_COMPLETED)
     is_finished = finishing.done()
     if not is_finished:
         _log.warning("stopping at once: %r", parts.service.slots)
         parts.service.slots.close()
         parts.runner.stop_all()
-        await asyncio.wait({finishing}, timeout=_FORCED_STOP_MAX_S)
+        await asyncio.wait({finishing}, timeout=stop.forced_max_s)
         listening.attendance.give_up()
     finishing.cancel()
     is_sent = (await asyncio.gather(finishing, return_exceptions=True))[0] is None

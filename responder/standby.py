@@ -88,6 +88,7 @@ class Standby:
         freshness: Tells whether the host is still as it was.
         is_fit: Says whether this responder may run anything.
         memory_left: Gives the bytes that one more process can have.
+        look_every_s: Seconds between two looks at those that wait.
     """
 
     ground: Ground
@@ -96,6 +97,7 @@ class Standby:
     freshness: Freshness
     is_fit: Callable[[], bool] = lambda: True
     memory_left: Callable[[], float] = lambda: math.inf
+    look_every_s: float = _LOOK_EVERY_S
     _waiting: dict[StandbyProcess, State] = field(default_factory=dict, repr=False)
     _ending: set[asyncio.Task[None]] = field(default_factory=set, repr=False)
     _taken: dict[StandbyProcess, State] = field(default_factory=dict, repr=False)
@@ -211,14 +213,14 @@ class Standby:
             self._wake.clear()
             now = asyncio.get_running_loop().time()
             if now >= self._look_at:
-                self._look_at = now + _LOOK_EVERY_S
+                self._look_at = now + self.look_every_s
                 self._look(now)
             mold = self._next()
             if mold is not None:
                 await self._start(mold)
                 continue
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK_EVERY_S if self._postponed_at is None else _LOOK_SOON_S):
+                async with asyncio.timeout(self.look_every_s if self._postponed_at is None else _LOOK_SOON_S):
                     await self._wake.wait()
 
     async def _close(self, keeping: asyncio.Task[None]) -> None:

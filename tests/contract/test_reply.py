@@ -2,6 +2,7 @@
 
 import json
 import traceback
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -151,3 +152,17 @@ def test_bytes_that_are_no_reply_are_refused(body: bytes) -> None:
     with pytest.raises(ReplyError) as caught:
         parse_reply(body)
     assert str(caught.value) == "the reply is not one of this protocol (see the body)"
+
+
+def test_ids_are_not_kept() -> None:
+    """Of a thousand replies that were read nothing is left but what one leaves."""
+    bodies = [json.dumps({**SUCCESS, "id": f"an-id-of-its-own-{number}"}).encode() for number in range(1000)]
+    parse_reply(bodies[0])
+    tracemalloc.start()
+    try:
+        for body in bodies:
+            parse_reply(body)
+        left_bytes = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert left_bytes < 10_000

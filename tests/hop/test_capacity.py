@@ -11,10 +11,10 @@ from tests.support.conditions import wait_until
 from tests.support.fake_cli import fake_cli
 
 
-async def test_thirty_prompts_on_two_responders(fleet: Fleet, caller: RawCaller, api: StubAPI) -> None:
+async def test_twenty_prompts_on_two_responders(fleet: Fleet, caller: RawCaller, api: StubAPI) -> None:
     """All of them are answered, each with its own answer, and no responder ever runs more CLIs than it has slots."""
     api.use(Script(rules=(Rule(echo=True, delay_s=0.3),)))
-    first, second = await fleet.start("r1"), await fleet.start("r2")
+    first, second = await asyncio.gather(fleet.start("r1"), fleet.start("r2"))
     peaks = {first.name: 0, second.name: 0}
 
     async def watch() -> None:
@@ -24,7 +24,7 @@ async def test_thirty_prompts_on_two_responders(fleet: Fleet, caller: RawCaller,
             await asyncio.sleep(0.1)
 
     watching = asyncio.create_task(watch())
-    replies = await asyncio.gather(*(caller.succeed(prompt=f"prompt {number}") for number in range(30)))
+    replies = await asyncio.gather(*(caller.succeed(prompt=f"prompt {number}") for number in range(20)))
     watching.cancel()
     assert all(f'"result":"prompt {number}"' in reply.result for number, reply in enumerate(replies))
     assert {reply.responder for reply in replies} == {"r1", "r2"}
@@ -72,11 +72,11 @@ async def test_a_deadline_that_passes_in_the_backlog_starts_nothing(fleet: Fleet
 
 
 async def test_large_answers_come_back_whole(fleet: Fleet, caller: RawCaller, api: StubAPI) -> None:
-    """An answer of 1 MB, which the CLI's own pipe would cut, is whole every time: 50 of 50."""
+    """An answer of 1 MB, which the CLI's own pipe would cut, is whole every time: 20 of 20."""
     api.use(Script(rules=(Rule(text_bytes=1_000_000),)))
     await fleet.start("r1")
     replies = await asyncio.gather(
-        *(caller.succeed(prompt="hi", args=["--output-format", "text"], timeout=120_000) for _ in range(50))
+        *(caller.succeed(prompt="hi", args=["--output-format", "text"], timeout=120_000) for _ in range(20))
     )
     assert {reply.result for reply in replies} == {generated_text(1_000_000) + "\n"}
 

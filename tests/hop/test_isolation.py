@@ -1,5 +1,6 @@
 """What a request cannot reach: the host's files, settings in the working directory, the responder's environment."""
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -16,16 +17,17 @@ def seen_by(api: StubAPI) -> str:
     return "".join(json.dumps(request.body) for request in api.requests)
 
 
-@pytest.mark.parametrize("form", ["@{}", '@"{}"', "look at @{} please"])
 async def test_a_prompt_cannot_attach_a_file_of_the_host(
-    fleet: Fleet, caller: RawCaller, api: StubAPI, tmp_path: Path, form: str
+    fleet: Fleet, caller: RawCaller, api: StubAPI, tmp_path: Path
 ) -> None:
     """`@/path` in a prompt does not put that file into the API request."""
     secret = tmp_path / "secret.txt"
     secret.write_text(CANARY)
     await fleet.start("r1")
-    await caller.succeed(prompt=form.format(secret))
-    assert str(secret) in seen_by(api)
+    forms = ("@{}", '@"{}"', "look at @{} please")
+    await asyncio.gather(*(caller.succeed(prompt=form.format(secret)) for form in forms))
+    assert len(api.requests) == len(forms)
+    assert all(str(secret) in json.dumps(request.body) for request in api.requests)
     assert CANARY not in seen_by(api)
 
 

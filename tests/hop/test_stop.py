@@ -95,7 +95,9 @@ async def test_replies_that_nats_cannot_take_are_not_called_drained(fleet: Fleet
     (tmp_path / "other").mkdir()
     async with AsyncExitStack() as stack:
         url = await stack.enter_async_context(nats_server(tmp_path / "other"))
-        responder = await fleet.start("r9", "--drain-grace-s", "2", cli=str(cli), NATS_URL=url)
+        responder = await fleet.start(
+            "r9", "--drain-grace-s", "2", cli=str(cli), NATS_URL=url, module="tests.support.hasty_responder"
+        )
         client = await nats.connect(url, allow_reconnect=False)
         asked = asyncio.create_task(client.request(SUBJECT, b'{"prompt":"hi"}', timeout=30))
         await wait_until(lambda: bool(responder.descendants()), "it runs")

@@ -94,7 +94,7 @@ class Postbox:
 
 def durable(folder: Path, runner: Runner, cli: str | None = "answer four", **more: Any) -> Durable:
     service = make_service(folder, runner, cli, slots=Slots(1, 1))
-    return Durable(QUEUE, Postbox(), "_INBOX.pull", service, Claims(Records(60), "I1"), **more)
+    return Durable(QUEUE, Postbox(), "_INBOX.pull", service, Claims(Records(60), "I1"), pause_s=0.05, **more)
 
 
 def message(body: bytes | None = None, ticket: str | None = "t1", reply: str = ACK) -> Incoming:

@@ -24,6 +24,7 @@ from tests.support.conditions import wait_until
 from tests.support.stream_cli import stream_cli
 
 pytestmark = pytest.mark.usefixtures("patience", "_nothing_is_left")
+LOOK_EVERY_S = 0.05
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ class Bench:
         return [process for process in self.kept if process.is_ready]
 
     def look(self) -> None:
-        """Have it look at once instead of within two seconds."""
+        """Have it begin a round at once."""
         self.standby._wake.set()
 
     def want(self, count: int, mold: Mold = JSON, ago_s: float = 0.0) -> None:
@@ -87,7 +88,8 @@ def bench(  # what a test may vary
     cli = stream_cli(folder, on_user, at_start=at_start, on_control=on_control)
     ground = make_ground(folder, cli, sweeper)
     freshness = Freshness(cli, {"HOME": str(folder)})
-    return Bench(folder, Standby(ground, limits or StandbyLimits(4), Demand(fixed), freshness), cli)
+    standby = Standby(ground, limits or StandbyLimits(4), Demand(fixed), freshness, look_every_s=LOOK_EVERY_S)
+    return Bench(folder, standby, cli)
 
 
 def job(*args: str, prompt: str = "p", cwd: str | None = None) -> Job:
