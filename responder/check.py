@@ -63,7 +63,7 @@ def _host() -> Finding:
         prepare_host()
     except ServeError as error:
         return Finding("host", is_good=False, text=str(error))
-    return Finding("host", is_good=True, text="setpriv, child subreaper, /proc lists children")
+    return Finding("host", is_good=True, text="child subreaper, /proc lists children")
 
 
 async def _cli(settings: ResponderSettings, host: Mapping[str, str]) -> list[Finding]:

@@ -4,8 +4,8 @@
   back cut with exit status 0 (measured on CLI 2.1.197). A file also needs no reader, and no grandchild that holds it
   open can keep us waiting.
 - They cannot grow beyond their limit, so that a run's output takes no more memory than allowed, at whatever speed.
-- `setpriv --pdeathsig` gives the child a death signal without a `preexec_fn`, so that CPython may use vfork (0.5 ms a
-  start against 0.7 ms and more with fork, which grows with our memory).
+- Nothing is done between fork and exec that keeps CPython from using vfork: a `preexec_fn` takes 0.5 ms more, and
+  grows with our memory. A death signal would need one, or `setpriv` (0.33 ms): `watchdog.py` does without.
 - The exit is awaited through a pidfd: no thread, no SIGCHLD handler.
 """
 
@@ -20,12 +20,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
-# SIGINT is the one death signal after which the CLI takes its tools with it (measured: with SIGTERM or SIGKILL the
-# tool survives). The signal comes when the *thread* that started the child ends, so children start in the main thread.
-_DEATH_SIGNAL = "INT"
-SETPRIV = "setpriv"
 OUTPUT_MAX_BYTES = 64 * 1024 * 1024
-_SETPRIV_NOT_FOUND = 127
 
 
 class ChildStartError(Exception):
@@ -81,8 +76,8 @@ class Child:
             output_max_bytes: The most it can print on stdout and on stderr each; writing more fails there.
 
         Raises:
-            ChildNotFoundError: There is no such executable.
-            ChildStartError: The system refuses, for want of memory or processes.
+            ChildNotFoundError: There is no such executable, or nothing that can interpret it.
+            ChildStartError: The system refuses, for want of memory or processes, or what it is asked to execute.
         """
         if not os.access(argv[0], os.X_OK):
             raise ChildNotFoundError("there is no such executable")
@@ -179,7 +174,7 @@ def _popen(
 ) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
-            [SETPRIV, "--pdeathsig", _DEATH_SIGNAL, "--", *argv],
+            argv,
             env=env,
             cwd=cwd,
             stdin=files[0],
@@ -188,8 +183,9 @@ def _popen(
             start_new_session=True,
         )
     except FileNotFoundError as error:
-        missing = "setpriv (of util-linux)" if error.filename == SETPRIV else "its working directory"
-        raise ChildStartError(f"{missing} is missing") from error
+        if error.filename == cwd:
+            raise ChildStartError("its working directory is missing") from error
+        raise ChildNotFoundError("there is no such executable") from error
 
 
 def _memory_file(name: str, files: contextlib.ExitStack) -> int:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from responder.child import Child, ChildStartError
 from responder.sweep import Sweeper, end_child
+from responder.watchdog import RESPONDER_VARIABLE
 
 _DEFAULT_PORT = 4222
 _STOP_STEP_S = 2.0
@@ -32,12 +33,13 @@ class EmbeddedServerError(Exception):
 
 
 @contextlib.asynccontextmanager
-async def embedded_server(url: str, sweeper: Sweeper, store: Path | None = None) -> AsyncIterator[Child]:
+async def embedded_server(url: str, sweeper: Sweeper, mark: str, store: Path | None = None) -> AsyncIterator[Child]:
     """Run a nats-server on loopback as long as the context lasts.
 
     Args:
         url: Where clients will look for it; only its port counts.
         sweeper: Is told that the server stays.
+        mark: By what the watchdog knows this responder's processes.
         store: Directory for JetStream; None leaves that off.
 
     Raises:
@@ -50,7 +52,8 @@ async def embedded_server(url: str, sweeper: Sweeper, store: Path | None = None)
         config = Path(folder) / "nats.conf"
         config.write_text(_CONFIG.format(port=port, log=log) + (_JETSTREAM.format(store=store) if store else ""))
         try:
-            server = Child.start([executable, "-c", str(config)], env={}, cwd=os.sep, stdin=b"")
+            environment = {RESPONDER_VARIABLE: mark}
+            server = Child.start([executable, "-c", str(config)], env=environment, cwd=os.sep, stdin=b"")
         except ChildStartError as error:
             raise EmbeddedServerError(f"nats-server could not be started: {error}") from error
         sweeper.register_other(server.pid)

@@ -16,9 +16,6 @@ from responder.document import Document, read_document
 from responder.run import Observation, RunLimits, StopReason
 
 _SIGNAL_BASE = 128
-# setpriv's, from its exec: 127 is ENOENT, 126 all else (ETXTBSY while the CLI is replaced, EAGAIN, E2BIG, EACCES).
-_SETPRIV_NOT_EXECUTED = 126
-_SETPRIV_NOT_FOUND = 127
 _LINES = "stream-json"
 _FAILED_SUBTYPE = "error_"
 _HTTP_SERVER_ERROR = 500
@@ -156,10 +153,6 @@ def _stopped(reason: StopReason, document: Document | None) -> Failure:
 
 
 def _without_document(seen: Observation) -> Failure:
-    if seen.stderr.startswith(b"setpriv:") and seen.exit_status == _SETPRIV_NOT_FOUND:
-        return _failure(ErrorCode.CLI_NOT_FOUND, "the CLI cannot be executed on this responder")
-    if seen.stderr.startswith(b"setpriv:") and seen.exit_status == _SETPRIV_NOT_EXECUTED:
-        return _failure(ErrorCode.CLI_START_FAILED, "the CLI is there but could not be executed")
     if seen.exit_status != 0:
         return _ended_badly(seen, None)
     return _invalid(seen, "no whole result" if seen.stdout.strip() else "nothing", None)

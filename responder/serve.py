@@ -5,7 +5,6 @@ import contextlib
 import logging
 import os
 import resource
-import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator, Mapping
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from responder.assembly import Parts, assemble
-from responder.child import SETPRIV, Child, ChildStartError
+from responder.child import Child, ChildStartError
 from responder.durable import Durable
 from responder.embedded import embedded_server
 from responder.endpoints import Listening, listen
@@ -90,7 +89,7 @@ async def serve(
         is_unreachable: set[asyncio.Future[Any]] = set()
         if settings.embedded:
             server = await stack.enter_async_context(
-                embedded_server(settings.servers[0], parts.sweeper, settings.embedded_store)
+                embedded_server(settings.servers[0], parts.sweeper, parts.mark, settings.embedded_store)
             )
             is_unreachable.add(server.exited)
         link = await _connect(settings, signals)
@@ -137,8 +136,6 @@ def prepare_host() -> None:
     Raises:
         ServeError: Something is missing for it.
     """
-    if shutil.which(SETPRIV) is None:
-        raise ServeError("setpriv is missing: install util-linux")
     if not can_list_children():
         raise ServeError("this kernel does not list children in /proc (CONFIG_PROC_CHILDREN), which the sweep needs")
     try:
@@ -161,7 +158,7 @@ def _require_cli(settings: ResponderSettings) -> None:
 async def watchdog(mark: str, sweeper: Sweeper) -> AsyncIterator[Child]:
     """Have a process that ends what carries the mark if this one is killed, as long as the context lasts.
 
-    It is armed from the start on: until then the death signal would end it too.
+    It is armed from the start on.
 
     Raises:
         ServeError: It cannot be started.

@@ -9,8 +9,10 @@ import nats
 import pytest
 
 from contract import ExecuteFailure
+from responder.processes import descendants_of
 from responder.stub_api import Rule, Script, StubAPI, Tool
 from tests.hop.conftest import SUBJECT, Fleet, RawCaller
+from tests.hop.test_connection import unused_port
 from tests.support.conditions import wait_until
 from tests.support.fake_cli import fake_cli
 from tests.support.nats_server import nats_server
@@ -122,28 +124,30 @@ async def test_an_idle_responder_does_not_wait_for_nats_to_come_back(fleet: Flee
     await responder.wait_until_said("drained")
 
 
-@pytest.mark.parametrize("tool_runs", [False, True])
+@pytest.mark.parametrize("age_s", [0.0, 0.2, 0.4, None])
 async def test_a_killed_responder_takes_its_clis_with_it(
-    fleet: Fleet, caller: RawCaller, api: StubAPI, tool_runs: bool
+    fleet: Fleet, caller: RawCaller, api: StubAPI, age_s: float | None
 ) -> None:
-    """`kill -9` of a responder ends its CLIs, those still starting and those inside a tool."""
-    api.use(Script(rules=(Rule(tool=Tool(name="Bash", input={"command": "sleep 68.5"}), text="done"),)))
+    """`kill -9` of a responder ends its CLIs, those of any age that still start and those inside a tool."""
+    api.use(Script(rules=(Rule(tool=Tool(name="Bash", input={"command": "env -i sleep 68.5"}), text="done"),)))
     responder = await fleet.start("r1", CLAUDE_RESPONDER_ALLOW=SKIP)
     asked = [asyncio.create_task(caller.ask(prompt="hi", args=[SKIP])) for _ in range(3)]
-    if tool_runs:
+    if age_s is None:
         await wait_until(lambda: "sleep" in responder.commands(), "the tool runs")
     else:
         await wait_until(lambda: len(responder.clis()) == 3, "the CLIs start")
-    processes = responder.descendants()
+        starts_at = asyncio.get_running_loop().time()
+        await wait_until(lambda: asyncio.get_running_loop().time() >= starts_at + age_s, "they are that old")
+    processes = descendants_of(responder.pid)
     responder.signal(signal.SIGKILL)
-    await wait_until(lambda: not any(is_alive(pid) for pid in processes), "no process is left", 5)
+    await wait_until(lambda: not any(is_alive(pid) for pid in processes), "no process is left, no watchdog either", 5)
     assert await responder.wait() == -signal.SIGKILL
     for task in asked:
         task.cancel()
 
 
-async def test_the_watchdog_ends_a_cli_that_ignores_its_death_signal(fleet: Fleet, caller: RawCaller) -> None:
-    """A CLI that ignores SIGINT, as the real one does at a certain age, does not outlive a killed responder."""
+async def test_a_cli_that_ignores_signals_does_not_outlive_a_killed_responder(fleet: Fleet, caller: RawCaller) -> None:
+    """A CLI that ignores SIGINT, as the real one does at a certain age, is killed a moment later."""
     cli = fake_cli(fleet.home, "trap '' INT TERM; sleep 69.5; sleep 69.5")
     responder = await fleet.start("r1", cli=str(cli))
     asked = asyncio.create_task(caller.ask(prompt="hi"))
@@ -152,6 +156,18 @@ async def test_the_watchdog_ends_a_cli_that_ignores_its_death_signal(fleet: Flee
     responder.signal(signal.SIGKILL)
     await wait_until(lambda: not any(is_alive(pid) for pid in processes), "no process is left", 5)
     asked.cancel()
+
+
+async def test_a_killed_responder_takes_its_embedded_server_with_it(tmp_path: Path, api: StubAPI) -> None:
+    """`kill -9` of a responder ends its embedded nats-server and those that stand ready, and then its watchdog."""
+    async with AsyncExitStack() as stack:
+        fleet = Fleet(f"nats://127.0.0.1:{unused_port()}", api, tmp_path, stack)
+        responder = await fleet.start("r1", "--embedded", CLAUDE_RESPONDER_STANDBY_MAX="1")
+        await wait_until(lambda: bool(responder.clis()), "one stands ready")
+        processes = descendants_of(responder.pid)
+        assert len(processes) >= 3
+        responder.signal(signal.SIGKILL)
+        await wait_until(lambda: not any(is_alive(pid) for pid in processes), "no process is left", 5)
 
 
 async def test_a_responder_waits_for_nats_and_drains_before_it_came(fleet: Fleet) -> None:

@@ -1,6 +1,7 @@
 """Starts that fail: each is told in words, and leaves nothing."""
 
 import contextlib
+import shutil
 import signal
 from pathlib import Path
 
@@ -76,30 +77,37 @@ async def test_descriptors_run_out() -> None:
     assert 3 < refused < 15
 
 
-async def test_setpriv_is_found_by_our_path_not_the_childs() -> None:
+async def test_a_child_needs_no_path() -> None:
     """A child's environment without a PATH does not keep it from being started."""
     child = Child.start(["/bin/true"], env={}, cwd="/", stdin=b"")
     assert await child.wait() == 0
     child.close()
 
 
-@pytest.mark.parametrize(
-    ("content", "status"),
-    [("#!/no/such/interpreter\n", 127), ("#!/etc/passwd\n", 126)],
-)
-async def test_an_executable_that_cannot_be_executed(tmp_path: Path, content: str, status: int) -> None:
-    """What only the kernel can refuse shows as setpriv's own status and words, by which an outcome knows it."""
-    path = tmp_path / "program"
-    path.write_text(content)
-    path.chmod(0o755)
-    child = Child.start([str(path)], env=ENV, cwd="/", stdin=b"")
-    assert await child.wait() == status
-    assert child.read_stderr(1000).startswith(b"setpriv: failed to execute")
-    child.close()
+async def test_an_interpreter_that_is_missing(tmp_path: Path) -> None:
+    """A script whose interpreter is not there is told as an executable that is not there, as the kernel does."""
+    (tmp_path / CANARY).write_text("#!/no/such/interpreter\n")
+    (tmp_path / CANARY).chmod(0o755)
+    assert isinstance(refusal_of(str(tmp_path / CANARY)), ChildNotFoundError)
 
 
-async def test_a_directory_cannot_be_executed(tmp_path: Path) -> None:
-    """A directory in the executable's place is refused by the kernel, not run."""
-    child = Child.start([str(tmp_path)], env=ENV, cwd="/", stdin=b"")
-    assert await child.wait() == 126
-    child.close()
+@pytest.mark.parametrize("content", ["#!/etc/passwd\n", None])
+async def test_what_cannot_be_executed(tmp_path: Path, content: str | None) -> None:
+    """What only the kernel can refuse, a directory or what an interpreter's place has, is told in its words."""
+    path = tmp_path / CANARY
+    if content is None:
+        path.mkdir()
+    else:
+        path.write_text(content)
+        path.chmod(0o755)
+    error = refusal_of(str(path))
+    assert not isinstance(error, ChildNotFoundError)
+    assert str(error) == "Permission denied"
+
+
+async def test_a_program_that_is_being_written(tmp_path: Path) -> None:
+    """A CLI that is just being replaced could not be started, and is not missing."""
+    path = tmp_path / CANARY
+    shutil.copy("/bin/true", path)
+    with path.open("ab"):
+        assert str(refusal_of(str(path))) == "Text file busy"

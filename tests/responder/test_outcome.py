@@ -42,8 +42,6 @@ def stopped(reason: StopReason, stdout: bytes = b"", exit_status: int = 0, stder
 
 
 LIMIT_EVENT = {"type": "rate_limit_event", "rate_limit_info": {"status": "rejected", "resetsAt": EPOCH}}
-SETPRIV_127 = b"setpriv: failed to execute /opt/claude: No such file or directory\n"
-SETPRIV_126 = b"setpriv: failed to execute /opt/claude: Permission denied\n"
 CUT = as_json(RESULT)[:-40]
 ROWS = [
     # The API, as the CLI reports it.
@@ -146,7 +144,7 @@ ROWS = [
     Row("success, status 3", seen(as_json(RESULT), 3, stderr=b"why"), ErrorCode.CLI_ERROR, {"detail": "why"}),
     Row("success, then killed", seen(as_json(RESULT), -9), ErrorCode.CLI_KILLED),
     Row("status 126 of its own", seen(exit_status=126, stderr=b"sh: no"), ErrorCode.CLI_ERROR),
-    Row("status 127 of its own", seen(exit_status=127, stderr=b"sh: setpriv: no"), ErrorCode.CLI_ERROR),
+    Row("status 127 of its own", seen(exit_status=127, stderr=b"sh: not found"), ErrorCode.CLI_ERROR),
     # Killed, and not by us.
     Row("-9", seen(exit_status=-9), ErrorCode.CLI_KILLED, {"retryable": True, "executed": True}),
     Row("137", seen(exit_status=137), ErrorCode.CLI_KILLED),
@@ -179,19 +177,6 @@ ROWS = [
     Row("too much, yet success", stopped(StopReason.OUTPUT_TOO_LARGE, as_json(RESULT)), ErrorCode.OUTPUT_TOO_LARGE),
     # Never started.
     Row("not found", Observation(not_found=True), ErrorCode.CLI_NOT_FOUND, {"executed": False, "retryable": False}),
-    Row("exec failed", seen(exit_status=127, stderr=SETPRIV_127), ErrorCode.CLI_NOT_FOUND, {"executed": False}),
-    Row(
-        "exec denied",
-        seen(exit_status=126, stderr=SETPRIV_126),
-        ErrorCode.CLI_START_FAILED,
-        {"executed": False, "retryable": True, "message": "the CLI is there but could not be executed", "detail": ""},
-    ),
-    Row(
-        "text file busy",
-        seen(exit_status=126, stderr=SETPRIV_126.replace(b"Permission denied", b"Text file busy")),
-        ErrorCode.CLI_START_FAILED,
-        {"executed": False, "retryable": True},
-    ),
     Row(
         "start failed",
         Observation(start_error="Cannot allocate memory"),

@@ -80,18 +80,86 @@ async def test_others_are_left_alone(start: Start) -> None:
     ]
     run = marked(start)
     assert await watch(start, responder.pid).wait() == 0
-    assert await run.wait() == -signal.SIGKILL
+    assert await run.wait() in {-signal.SIGINT, -signal.SIGKILL}  # the first is ignored by what a background job starts
     assert [other.has_exited for other in others] == [False] * len(others)
 
 
+async def test_a_cli_is_told_first_and_ends_its_tools(start: Start, tmp_path: Path) -> None:
+    """SIGINT comes at once, and to the CLI alone, which takes with it what nobody else would find."""
+    responder = start("/bin/sleep", "300")
+    program = shell(tmp_path, """
+        ( env -i setsid sh -c "$STAY" stay tool & ); await tool
+        sh -c 'trap "touch tool-told" INT; echo $$ >shell; while :; do sleep 0.02; done' &
+        trap 'kill $(cat tool); kill -KILL %1; echo >ended; exit' INT; await shell; echo >ready
+        while :; do sleep 0.02; done
+    """)  # fmt: skip
+    cli = marked(start, body=f"exec {program}", folder=tmp_path)
+    watchdog = watch(start, responder.pid)
+    await wait_until(lambda: _has_text(tmp_path / "ready") and _is_armed(watchdog), "both are there")
+    responder.send_signal(signal.SIGKILL)
+    assert await cli.wait() == 0
+    assert _has_text(tmp_path / "ended")
+    await wait_until(lambda: not is_running(pid_in(tmp_path / "tool")), "the tool has ended")
+    assert not (tmp_path / "tool-told").exists()
+    assert await watchdog.wait() == 0
+    _reap(pid_in(tmp_path / "tool"))
+
+
+async def test_a_cli_that_was_too_young_is_told_again(start: Start, tmp_path: Path) -> None:
+    """A CLI that ignores the first SIGINT, as a young one does, gets another before it is killed."""
+    responder = start("/bin/sleep", "300")
+    program = shell(tmp_path, """
+        trap 'echo >first; trap "echo >second; exit" INT' INT; echo >ready; while :; do sleep 0.02; done
+    """)  # fmt: skip
+    cli = marked(start, body=f"exec {program}", folder=tmp_path)
+    watchdog = watch(start, responder.pid)
+    await wait_until(lambda: _has_text(tmp_path / "ready") and _is_armed(watchdog), "both are there")
+    responder.send_signal(signal.SIGKILL)
+    assert await cli.wait() == 0
+    assert [_has_text(tmp_path / name) for name in ("first", "second")] == [True, True]
+
+
+@pytest.mark.parametrize("on_sigint", ["", "exit"])
+async def test_what_is_below_a_cli_is_ended_with_it(start: Start, tmp_path: Path, on_sigint: str) -> None:
+    """A process without any environment below a CLI is killed too, also after a CLI that has left it behind."""
+    responder = start("/bin/sleep", "300")
+    program = shell(tmp_path, f"""
+        env -i setsid sh -c "$STAY" stay tool & await tool; trap '{on_sigint}' INT; while :; do sleep 0.02; done
+    """)  # fmt: skip
+    marked(start, body=f"exec {program}", folder=tmp_path)
+    watchdog = watch(start, responder.pid)
+    await wait_until(lambda: _has_text(tmp_path / "tool") and _is_armed(watchdog), "both are there")
+    responder.send_signal(signal.SIGKILL)
+    await wait_until(lambda: not is_running(pid_in(tmp_path / "tool")), "the tool has ended")
+    assert await watchdog.wait() == 0
+    _reap(pid_in(tmp_path / "tool"))
+
+
+async def test_what_was_just_being_started_is_ended(start: Start) -> None:
+    """A process that has its mark only after the first look is found too."""
+    responder = start("/bin/true")
+    await responder.wait()
+    watchdog = watch(start, responder.pid)
+    await wait_until(lambda: _is_armed(watchdog), "it looks")
+    runs = [marked(start) for _ in range(3)]
+    assert await watchdog.wait() == 0
+    assert all([await run.wait() in {-signal.SIGINT, -signal.SIGKILL} for run in runs])
+
+
 async def test_while_the_responder_lives_nothing_is_ended(start: Start) -> None:
-    """As long as its responder lives the watchdog only waits, also after a SIGINT that was not meant for it."""
+    """As long as its responder lives the watchdog only waits."""
     responder, run = start("/bin/sleep", "300"), marked(start)
     watchdog = watch(start, responder.pid)
-    await wait_until(lambda: _ignores_sigint(watchdog.pid), "the watchdog watches")
-    os.kill(watchdog.pid, signal.SIGINT)
+    await wait_until(lambda: _is_armed(watchdog), "the watchdog watches")
     assert not await watchdog.wait_or(asyncio.get_running_loop().create_future(), 0.1)
     assert not run.has_exited
+
+
+async def test_it_is_armed_before_the_responder_goes_on() -> None:
+    """The responder goes on only when its watchdog watches."""
+    async with watchdog(new_ulid(), Sweeper()) as child:
+        assert _is_armed(child)
+    assert child.has_exited
 
 
 def _has_text(path: Path) -> bool:
@@ -102,16 +170,5 @@ def _reap(pid: int) -> None:
     os.waitpid(pid, 0)
 
 
-def _ignores_sigint(pid: int) -> bool:
-    status = (Path("/proc") / str(pid) / "status").read_text()
-    ignored = next(int(line.split()[1], 16) for line in status.splitlines() if line.startswith("SigIgn"))
-    return bool(ignored >> (signal.SIGINT - 1) & 1)
-
-
-async def test_it_is_armed_before_the_responder_goes_on() -> None:
-    """The responder goes on only when the signal of its own death would no longer end its watchdog."""
-    for_ever: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    async with watchdog(new_ulid(), Sweeper()) as child:
-        os.kill(child.pid, signal.SIGINT)
-        assert not await child.wait_or(for_ever, 0.3)
-    assert child.has_exited
+def _is_armed(watchdog: Child) -> bool:
+    return watchdog.read_stdout(100) == b"armed\n"
