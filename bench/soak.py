@@ -37,6 +37,7 @@ _WARM_CALLS = 500
 _REMEMBERED_S = 60.0
 _NOOP_PER_S = 200
 _ROWS_MAX = 25
+_STEPS = tuple(factor * 10**power for power in range(6) for factor in (1, 2, 5))
 _MEMORY_TOLERATED_MIB = 0.05
 _COUNT_TOLERATED = 0.2
 # Threads are added to pools one by one, whenever all of those that are there have something to do.
@@ -126,10 +127,10 @@ def table(samples: Sequence[Sample], title: str) -> Table:
         samples: In their order.
         title: What was done.
     """
-    shown = Table(title=title, title_justify="left")
+    shown = Table(title=f"{title}; below, the growth in 1,000", title_justify="left")
     for column in ("requests", *(quantity.name for quantity in QUANTITIES)):
-        shown.add_column(column, justify="right")
-    step = -(-len(samples) // _ROWS_MAX)
+        shown.add_column(column, justify="right", no_wrap=True)
+    step = next(step for step in _STEPS if len(samples) <= step * _ROWS_MAX)
     for sample in samples[::step]:
         numbers = (quantity.of(sample) for quantity in QUANTITIES)
         shown.add_row(str(sample.requests), *(_shown(number) for number in numbers))
@@ -137,7 +138,7 @@ def table(samples: Sequence[Sample], title: str) -> Table:
     warm = min(_WARM_CALLS, samples[-1].requests // 3)
     early = _growths([sample for sample in samples if sample.requests >= warm])
     late = _growths([sample for sample in samples if sample.seconds >= _REMEMBERED_S])
-    shown.add_row(f"in 1,000, after {warm}", *map(_shown_growth, early))
+    shown.add_row(f"from {warm} on", *map(_shown_growth, early))
     shown.add_row("after a minute", *map(_shown_growth, late))
     counted = zip(late, early, QUANTITIES, strict=True)
     shown.add_row("verdict", *(_verdict(last or first, quantity) for last, first, quantity in counted))
