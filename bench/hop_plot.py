@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from bench import plot
 from bench.load import Latencies
 
-_WIDTH = 800
+_WIDTH, _LEGEND_WIDTH = 900, 280
 # So far beyond the first and the last number of requests in flight.
 _MARGIN = 1.2
 # What runs no command is dotted; what is no hop of ours is dashed.
@@ -26,7 +26,15 @@ def median_plot(taken: Mapping[int, Mapping[str, Latencies]]) -> str:
     curves = {
         name: [(number, ways[name].p50_ms) for number, ways in sorted(taken.items()) if name in ways] for name in names
     }
-    drawn = plot.Plot("Median time of a request", x, y, [_dash(name) for name in names], _WIDTH, has_dots=True)
+    drawn = plot.Plot(
+        "Median time of a request",
+        x,
+        y,
+        [_dash(name) for name in names],
+        _WIDTH,
+        has_dots=True,
+        legend_width=_LEGEND_WIDTH,
+    )
     return drawn.draw([plot.Panel("", curves)])
 
 

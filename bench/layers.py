@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 import nats
 from nats.aio.msg import Msg
@@ -24,7 +25,7 @@ from rich.table import Table
 
 import requester.tracing
 import responder.tracing
-from bench.cost import Cost, Work, cost_of, often
+from bench.cost import ROUNDS, Cost, Work, cost_of, often
 from bench.load import Call, measure
 from bench.noop import DOCUMENT, write_noop
 from contract import (
@@ -54,7 +55,7 @@ from tests.support.nats_server import nats_server
 from tests.support.responder_process import responder_process
 
 _SUBJECT = "claude.cli.execute"
-_CALLS = 1000
+_CALLS = 300
 _MB = 1_000_000
 _SMALL_BYTES = 1536
 _FRAMES = 4  # ready, go, result, ack
@@ -276,7 +277,7 @@ async def on_the_wire(folder: Path, calls: int = _CALLS) -> tuple[float, float]:
 
     Args:
         folder: For everything that is written.
-        calls: How many.
+        calls: How many in each of several rounds, of which the median counts.
 
     Returns:
         Microseconds of a request, and of a message from one client of nats-py through the server to another.
@@ -297,14 +298,15 @@ async def on_the_wire(folder: Path, calls: int = _CALLS) -> tuple[float, float]:
         await echo.subscribe("echo", cb=answer)
         await echo.flush()
         body = _asked("hi").to_bytes()
-        request_ms = await _cpu_ms(lambda: asking.execute("hi"), calls)
-        round_trip_ms = await _cpu_ms(lambda: caller.request("echo", body, timeout=30), calls)
-    return 1000 * request_ms, 1000 * round_trip_ms / 2
+        ways: tuple[Call, ...] = (lambda: asking.execute("hi"), lambda: caller.request("echo", body, timeout=30))
+        rounds = [[await _cpu_us(way, calls) for way in ways] for _ in range(ROUNDS + 1)]
+    # The first round warms up.
+    request_us, round_trip_us = (median(each[place] for each in rounds[1:]) for place in (0, 1))
+    return request_us, round_trip_us / 2
 
 
-async def _cpu_ms(call: Call, calls: int) -> float:
-    await measure(call, calls=calls // 10 or 1, in_flight=1)  # warm
-    return (await measure(call, calls=calls, in_flight=1)).cpu_ms
+async def _cpu_us(call: Call, calls: int) -> float:
+    return 1000 * (await measure(call, calls=calls, in_flight=1)).cpu_ms
 
 
 async def main() -> None:

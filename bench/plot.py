@@ -9,7 +9,7 @@ Points = Sequence[tuple[float, float]]
 _COLOURS = ("#111111", "#e07a00", "#7a7a7a", "#c2185b", "#0b6bcb", "#2e7d32", "#8d6e63", "#7b1fa2", "#00838f")
 _HEIGHT = 340
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 14, 34, 46
-_LEGEND_COLUMNS, _LEGEND_WIDTH, _LEGEND_ROW = 3, 240, 20
+_LEGEND_COLUMNS, _LEGEND_ROW = 3, 20
 _SMALLEST = 1e-3
 
 
@@ -52,6 +52,7 @@ class Plot:
         dashes: Of the lines, in the order of their names; the last is for all further ones.
         width: Of one panel, in pixels.
         has_dots: Whether each point has a dot.
+        legend_width: From one name in the legend to the next, in pixels.
     """
 
     title: str
@@ -60,6 +61,7 @@ class Plot:
     dashes: Sequence[str] = ("",)
     width: int = 400
     has_dots: bool = False
+    legend_width: int = 240
 
     def draw(self, panels: Sequence[Panel]) -> str:
         """Give the picture of at least one panel."""
@@ -76,7 +78,7 @@ class Plot:
             lines += [f'<g transform="translate({number * self.width} 16)">', *self._panel(panel, names), "</g>"]
         for number, name in enumerate(names):
             row, column = divmod(number, _LEGEND_COLUMNS)
-            x, y = _LEFT + column * _LEGEND_WIDTH, _HEIGHT + 30 + row * _LEGEND_ROW
+            x, y = _LEFT + column * self.legend_width, _HEIGHT + 30 + row * _LEGEND_ROW
             lines.append(f'<path d="M{x} {y}h28" {self._stroke(number)}/>')
             lines.append(f'<text x="{x + 34}" y="{y + 4}">{escape(name)}</text>')
         return "\n".join([*lines, "</svg>", ""])

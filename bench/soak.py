@@ -32,15 +32,20 @@ _MIB = 1024 * 1024
 _EVERY = 100
 # What is loaded at the first use, and buffers that find their size, are no growth: at most a third of the run.
 _WARM_CALLS = 500
-# Attempts that are over are remembered so long by the responder, and by the requester's circuit breaker.
+# Attempts that are over are remembered so long by the responder, and by the requester's circuit breaker: memory follows
+# the rate of the last minute, which is therefore kept.
 _REMEMBERED_S = 60.0
+_NOOP_PER_S = 200
 _ROWS_MAX = 25
+_STEPS = tuple(factor * 10**power for power in range(6) for factor in (1, 2, 5))
 _MEMORY_TOLERATED_MIB = 0.05
 _COUNT_TOLERATED = 0.2
+# Threads are added to pools one by one, whenever all of those that are there have something to do.
+_THREADS_TOLERATED = 1.0
 QUANTITIES = (
     Quantity("responder MiB", lambda sample: sample.responder.memory_bytes / _MIB, _MEMORY_TOLERATED_MIB),
     Quantity("its files", lambda sample: sample.responder.descriptors, _COUNT_TOLERATED),
-    Quantity("threads", lambda sample: sample.responder.threads, _COUNT_TOLERATED),
+    Quantity("threads", lambda sample: sample.responder.threads, _THREADS_TOLERATED),
     Quantity("processes", lambda sample: sample.responder.descendants, _COUNT_TOLERATED),
     Quantity("requester MiB", lambda sample: sample.requester.memory_bytes / _MIB, _MEMORY_TOLERATED_MIB),
     Quantity("its files", lambda sample: sample.requester.descriptors, _COUNT_TOLERATED),
@@ -75,6 +80,8 @@ async def run(calls: int, in_flight: int, *, is_noop: bool) -> list[Sample]:
         samples = [_sample(0, 0.0, responder)]
         every = max(1, min(_EVERY, calls // 10))
         for done in range(every, calls + 1, every):
+            if is_noop:
+                await asyncio.sleep(began + (done - every) / _NOOP_PER_S - time.monotonic())
             await measure(lambda: requester.execute("hi"), calls=every, in_flight=in_flight)
             samples.append(_sample(done, time.monotonic() - began, responder))
         return samples
@@ -120,10 +127,10 @@ def table(samples: Sequence[Sample], title: str) -> Table:
         samples: In their order.
         title: What was done.
     """
-    shown = Table(title=title, title_justify="left")
+    shown = Table(title=f"{title}; below, the growth in 1,000", title_justify="left")
     for column in ("requests", *(quantity.name for quantity in QUANTITIES)):
-        shown.add_column(column, justify="right")
-    step = -(-len(samples) // _ROWS_MAX)
+        shown.add_column(column, justify="right", no_wrap=True)
+    step = next(step for step in _STEPS if len(samples) <= step * _ROWS_MAX)
     for sample in samples[::step]:
         numbers = (quantity.of(sample) for quantity in QUANTITIES)
         shown.add_row(str(sample.requests), *(_shown(number) for number in numbers))
@@ -131,7 +138,7 @@ def table(samples: Sequence[Sample], title: str) -> Table:
     warm = min(_WARM_CALLS, samples[-1].requests // 3)
     early = _growths([sample for sample in samples if sample.requests >= warm])
     late = _growths([sample for sample in samples if sample.seconds >= _REMEMBERED_S])
-    shown.add_row(f"in 1,000, after {warm}", *map(_shown_growth, early))
+    shown.add_row(f"from {warm} on", *map(_shown_growth, early))
     shown.add_row("after a minute", *map(_shown_growth, late))
     counted = zip(late, early, QUANTITIES, strict=True)
     shown.add_row("verdict", *(_verdict(last or first, quantity) for last, first, quantity in counted))

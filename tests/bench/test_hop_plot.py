@@ -57,5 +57,5 @@ def test_what_is_compared_with_is_broken() -> None:
 def test_one_number_is_a_plot_too() -> None:
     """With one number of requests in flight there are points, inside the frame."""
     (ours, *_) = map(places, drawn(5).iter(f"{SVG}polyline"))
-    assert 56 < ours[0][0] < 786
+    assert 56 < ours[0][0] < 886
     assert 34 < ours[0][1] < 294

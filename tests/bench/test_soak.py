@@ -69,7 +69,7 @@ def test_the_first_requests_do_not_count() -> None:
     early = [sample(requests, requests * mib, 10) for requests in range(0, 500, 100)]
     late = [sample(requests, 500 * mib, requests // 100) for requests in range(500, 3000, 100)]
     *_, first, minute, verdict = [row for row in printed([*early, *late]) if row]
-    assert first[:3] == ["in 1,000, after 500", "+0.000 ± 0.000", "+10.000 ± 0.000"]
+    assert first[:3] == ["from 500 on", "+0.000 ± 0.000", "+10.000 ± 0.000"]
     assert minute[1] == "-"
     assert verdict == ["verdict", "steady", "grows", "steady", "steady", "steady", "grows"]
 

@@ -66,8 +66,9 @@ def limit(seconds: float) -> Rule:
 async def test_a_cli_that_vanishes(fleet: Fleet, ask: Requester) -> None:
     """Without its CLI a responder leaves all work to the others, no request fails, and with the CLI it is back."""
     cli = own_cli(fleet, "one")
-    one = await fleet.start("r1", cli=str(cli), module=HASTY)
-    await fleet.start("r2", cli=str(own_cli(fleet, "two")))
+    one, _ = await asyncio.gather(
+        fleet.start("r1", cli=str(cli), module=HASTY), fleet.start("r2", cli=str(own_cli(fleet, "two")))
+    )
     cli.rename(cli.with_name("away"))
     assert await ask_all(ask, 12) == {"r2"}
     await one.wait_until_said(UNFIT)

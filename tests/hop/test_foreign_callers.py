@@ -59,8 +59,7 @@ async def test_service_discovery_sees_the_fleet(fleet: Fleet, caller: RawCaller,
     from nats.micro.service import ServiceInfo, ServicePing, ServiceStats
 
     api.use(Script(rules=(Rule(status=500),)))
-    await fleet.start("r1")
-    await fleet.start("r2")
+    await asyncio.gather(fleet.start("r1"), fleet.start("r2"))
     await caller.fail(prompt="hi")
     inbox = caller.client.new_inbox()
     heard = await caller.client.subscribe(inbox)

@@ -26,8 +26,7 @@ def runs(fleet: Fleet) -> int:
 async def test_a_repeat_joins_the_run_on_another_responder(shared: Fleet, requester: Requester) -> None:
     """Many requests with one key on two responders are one run, and each gets its answer under its own id."""
     cli = str(fake_cli(shared.home, GATED.format(folder=shared.home)))
-    await shared.start("r1", "--slots", "2", cli=cli)
-    await shared.start("r2", "--slots", "2", cli=cli)
+    await asyncio.gather(*(shared.start(name, "--slots", "2", cli=cli) for name in ("r1", "r2")))
     asked = [
         asyncio.create_task(requester.execute("hi", idempotency_key="job:1", request_id=f"i{number}"))
         for number in range(12)

@@ -133,7 +133,7 @@ async def test_a_responder_added_under_load_gets_work_at_once(fleet: Fleet, requ
 async def test_one_that_goes_under_load(fleet: Fleet, number: signal.Signals) -> None:
     """What waited at a responder that stops or is killed is served by the others; what it ran is not run again."""
     runs = Runs(fleet)
-    responders = [await runs.start(f"r{each}") for each in range(3)]
+    responders = await asyncio.gather(*(runs.start(f"r{each}") for each in range(3)))
     async with Requester(RequesterSettings(nats_url=fleet.nats_url, timeout_s=60)) as requester:
         tasks = ask(requester, 36)
         await runs.wait_for(8)

@@ -48,8 +48,7 @@ async def test_sigterm_finishes_what_was_accepted(fleet: Fleet, caller: RawCalle
 async def test_a_burst_at_the_moment_of_leaving_is_answered(fleet: Fleet, caller: RawCaller) -> None:
     """Requests that reach the server while a responder leaves are answered by it or by another, never lost."""
     cli = str(fake_cli(fleet.home, "cat >/dev/null; answer ok"))
-    first = await fleet.start("r1", "--backlog-max", "1000", cli=cli)
-    await fleet.start("r2", "--backlog-max", "1000", cli=cli)
+    first, _ = await asyncio.gather(*(fleet.start(name, "--backlog-max", "1000", cli=cli) for name in ("r1", "r2")))
     asked = []
     for number in range(200):
         asked.append(asyncio.create_task(caller.succeed(prompt="hi")))

@@ -30,23 +30,21 @@ async def run(*arguments: str, **variables: str) -> tuple[int | None, str, str]:
     return process.returncode, out.decode(), err.decode()
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["serve", "--slot", "3"], "--slots"),
-        (["health", "--timeout", "-1"], "--timeout"),
-        (["health", "--of", "a>"], "--of"),
-        (["health", "--name", "r1"], "--name"),
-        (["stub-api", "--port", "65536"], "--port"),
-        (["policy", "--slots", "3"], "--slots"),
-    ],
-)
-async def test_usage_errors(arguments: list[str], said: str) -> None:
+async def test_usage_errors() -> None:
     """An option that does not exist or cannot have its value ends with status 2 and is named."""
-    status, out, err = await run(*arguments)
-    assert (status, out) == (2, "")
-    assert said in err
-    assert "Traceback" not in err
+    wrong = {
+        ("serve", "--slot", "3"): "--slots",
+        ("health", "--timeout", "-1"): "--timeout",
+        ("health", "--of", "a>"): "--of",
+        ("health", "--name", "r1"): "--name",
+        ("stub-api", "--port", "65536"): "--port",
+        ("policy", "--slots", "3"): "--slots",
+    }
+    ended = await asyncio.gather(*(run(*arguments) for arguments in wrong))
+    for (status, out, err), said in zip(ended, wrong.values(), strict=True):
+        assert (status, out) == (2, "")
+        assert said in err
+        assert "Traceback" not in err
 
 
 @pytest.mark.parametrize(
