@@ -26,7 +26,9 @@ async def test_a_stream_is_all_events() -> None:
     assert not heard.heard.done()
     assert (heard.printed, heard.result) == (ASSISTANT, b"")
     heard.take(RESULT, "result")
+    assert not heard.has_gone_on
     heard.take(ASSISTANT, "assistant")
+    assert heard.has_gone_on
     heard.take(FAILED, "result")
     assert heard.heard.result() is None
     assert (heard.printed, heard.result, heard.exit_status) == (ASSISTANT + RESULT, RESULT, 0)
