@@ -29,8 +29,6 @@ _LOOK_EVERY_S = 2.0
 _LOOK_SOON_S = 0.2
 # What has not answered by then is no CLI that can be started ahead, but a wrapper around one, say.
 _START_MAX_S = 20.0
-# A caller that keeps one and has not used it for so long has no need of it.
-_IDLE_MAX_S = 60.0
 _USUAL_BYTES = 200 * 1024 * 1024
 # So much is left to those that run: their tools, and sessions that grow.
 _MEMORY_KEPT_BYTES = 1024 * 1024 * 1024
@@ -51,11 +49,13 @@ class ReuseLimits:
         requests_max: How many of its requests; with one, or none, that is not done.
         age_max_s: How old it may be for another, in seconds.
         process_max_bytes: How much memory it may have.
+        idle_max_s: How long it waits for another, in seconds: a caller that has not used it for so long has no need.
     """
 
     requests_max: int = 0
     age_max_s: float = 600.0
     process_max_bytes: int = 500 * 1024 * 1024
+    idle_max_s: float = 60.0
 
 
 @dataclass(frozen=True)
@@ -264,7 +264,8 @@ class Standby:
 
     def _is_bad(self, process: StandbyProcess, size: int, now: float) -> bool:
         if process.owner:
-            return size > self.limits.reuse.process_max_bytes or now - process.waits_since > _IDLE_MAX_S
+            reuse = self.limits.reuse
+            return size > reuse.process_max_bytes or now - process.waits_since > reuse.idle_max_s
         is_dumb = not process.is_ready and now - process.started_at > _START_MAX_S
         return is_dumb or not process.is_usable or size > self.limits.process_max_bytes
 
