@@ -100,6 +100,8 @@ async def test_who_listens() -> None:
     heard.take(ASSISTANT, "assistant")
     heard.take(RESULT, "result")
     assert told == [(0, ASSISTANT), (len(ASSISTANT), heard.result)]
+    heard = Answer(1, is_stream=True, on_output=lambda offset, line: told.append((offset, line)))
+    heard.take(ASSISTANT, "assistant")  # too much
     heard = Answer(1000, is_stream=False, on_output=lambda offset, line: told.append((offset, line)))
     heard.take(RESULT, "result")
     assert len(told) == 2
