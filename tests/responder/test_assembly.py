@@ -8,8 +8,8 @@ import pytest
 from contract import RequestError
 from responder.assembly import argument_policy, assemble, version
 from responder.settings import ResponderSettings
-from responder.standby import ReuseLimits, StandbyLimits
 from responder.standby_arguments import mold_of_arguments
+from responder.standby_limits import ReuseLimits, StandbyLimits
 
 pytestmark = pytest.mark.usefixtures("patience")
 CANARY = "canary-5f1c9"

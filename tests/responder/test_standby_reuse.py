@@ -13,8 +13,8 @@ from responder.arguments import ArgumentPolicy
 from responder.cli_environment import CLIEnvironment
 from responder.execution import Audience, Execution
 from responder.run import Runner
-from responder.standby import ReuseLimits, StandbyLimits
 from responder.standby_arguments import Mold
+from responder.standby_limits import ReuseLimits, StandbyLimits
 from responder.standby_process import StandbyProcess
 from responder.sweep import Sweeper
 from responder.tracing import Tracing
