@@ -117,6 +117,8 @@ async def test_nobody_else_is_given_it(tmp_path: Path, sweeper: Sweeper) -> None
             ("a", ("--model", "opus"), True),
         ):
             assert take(seat, caller, *args, reuse=reuse) is None
+        for cold in (job(cwd="repo"), job(prompt=" ")):
+            assert seat.standby.take(replace(cold, reuse=True), "a") is None
         assert seat.kept == [own]
         assert await ask(seat) is own
 
