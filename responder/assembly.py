@@ -27,8 +27,9 @@ from responder.run import RunLimits, Runner
 from responder.service import Service
 from responder.settings import ResponderSettings
 from responder.slots import Slots
-from responder.standby import ReuseLimits, Standby, StandbyLimits
+from responder.standby import Standby
 from responder.standby_arguments import mold_of_arguments
+from responder.standby_limits import ReuseLimits, StandbyLimits
 from responder.standby_process import Ground
 from responder.statistics import Statistics
 from responder.sweep import Sweeper

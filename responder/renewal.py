@@ -70,8 +70,10 @@ def spent_at_clear(line: bytes, before: bytes) -> Spent | None:
         line: The result.
         before: That of the request before it, whose session must have ended.
     """
-    result, previous = event_of(line), event_of(before)
-    match result:
+    previous = event_of(before).get("session_id")
+    if not isinstance(previous, str):
+        return None  # whether the session is new cannot be told
+    match event_of(line):
         case {
             "subtype": "success",
             "is_error": False,
@@ -81,7 +83,7 @@ def spent_at_clear(line: bytes, before: bytes) -> Spent | None:
             "total_cost_usd": int() | float() as cost_usd,
             "duration_api_ms": int(api_ms),
             "modelUsage": dict(models),
-        } if session != previous.get("session_id") and all(isinstance(usage, dict) for usage in models.values()):
+        } if session != previous and all(isinstance(usage, dict) for usage in models.values()):
             return Spent(session, cost_usd, api_ms, models)
     return None
 

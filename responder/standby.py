@@ -21,6 +21,7 @@ from responder.demand import Demand
 from responder.freshness import Freshness, State
 from responder.pauses import Pauses
 from responder.standby_arguments import Mold, mold_of
+from responder.standby_limits import StandbyLimits
 from responder.standby_process import Ground, StandbyProcess
 from responder.uncancelled import finish_even_if_cancelled
 
@@ -29,8 +30,6 @@ _LOOK_EVERY_S = 2.0
 _LOOK_SOON_S = 0.2
 # What has not answered by then is no CLI that can be started ahead, but a wrapper around one, say.
 _START_MAX_S = 20.0
-# A caller that keeps one and has not used it for so long has no need of it.
-_IDLE_MAX_S = 60.0
 _USUAL_BYTES = 200 * 1024 * 1024
 # So much is left to those that run: their tools, and sessions that grow.
 _MEMORY_KEPT_BYTES = 1024 * 1024 * 1024
@@ -41,40 +40,6 @@ _POSTPONE_MAX_S = 5.0
 _CORES = os.cpu_count() or 1
 # What is wanted of those that callers keep, beside what is wanted of each mold.
 _OF_CALLERS: Literal["callers"] = "callers"
-
-
-@dataclass(frozen=True)
-class ReuseLimits:
-    """For how long one may serve the same caller.
-
-    Attributes:
-        requests_max: How many of its requests; with one, or none, that is not done.
-        age_max_s: How old it may be for another, in seconds.
-        process_max_bytes: How much memory it may have.
-    """
-
-    requests_max: int = 0
-    age_max_s: float = 600.0
-    process_max_bytes: int = 500 * 1024 * 1024
-
-
-@dataclass(frozen=True)
-class StandbyLimits:
-    """What may be kept.
-
-    Attributes:
-        count_max: How many processes.
-        memory_max_bytes: How much memory they may have in all, by their resident sizes.
-        process_max_bytes: How much one may have that waits for its first request.
-        age_max_s: How long that may wait, in seconds.
-        reuse: For how long one may serve the same caller.
-    """
-
-    count_max: int
-    memory_max_bytes: int = 2 * 1024 * 1024 * 1024
-    process_max_bytes: int = 500 * 1024 * 1024
-    age_max_s: float = 600.0
-    reuse: ReuseLimits = ReuseLimits()
 
 
 @dataclass
@@ -266,7 +231,8 @@ class Standby:
 
     def _is_bad(self, process: StandbyProcess, size: int, now: float) -> bool:
         if process.owner:
-            return size > self.limits.reuse.process_max_bytes or now - process.waits_since > _IDLE_MAX_S
+            reuse = self.limits.reuse
+            return size > reuse.process_max_bytes or now - process.waits_since > reuse.idle_max_s
         is_dumb = not process.is_ready and now - process.started_at > _START_MAX_S
         return is_dumb or not process.is_usable or size > self.limits.process_max_bytes
 

@@ -200,7 +200,7 @@ class StandbyProcess:
         ends: set[asyncio.Future[object]] = {clear.heard, self._child.exited, self._ground.stopped}  # type: ignore[arg-type] # read only
         await asyncio.wait(ends, timeout=_CLEAR_MAX_S, return_when=asyncio.FIRST_COMPLETED)
         self._spent = spent_at_clear(clear.result, before.result)
-        if self._spent is None or not await self._is_clean():
+        if self._spent is None or not await self._is_clean() or clear.has_gone_on:
             return False
         self._answer = None
         self.waits_since = asyncio.get_running_loop().time()

@@ -40,6 +40,7 @@ class Answer:
     Attributes:
         heard: Done with None when the result has come, or with a reason to end the run.
         is_forgettable: Whether nothing in it is known to outlast `/clear`.
+        has_gone_on: Whether anything was printed after the result.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Answer:
     ) -> None:
         self.heard: asyncio.Future[StopReason | None] = asyncio.get_running_loop().create_future()
         self.is_forgettable = True
+        self.has_gone_on = False
         self._output_max_bytes = output_max_bytes
         self._is_stream = is_stream
         self._on_output = on_output if is_stream else None
@@ -75,8 +77,9 @@ class Answer:
         return int(is_error(self._result))
 
     def take(self, line: bytes, kind: str | None) -> None:
-        """Take an event; what comes after the result is of no interest."""
+        """Take an event; what comes after the result is no part of it."""
         if self.heard.done():
+            self.has_gone_on = True
             return
         if kind == "result":
             line = self._result = line if self._spent is None else without(line, self._spent)

@@ -99,8 +99,11 @@ class WorkingDirectories:
             pid: The process that works in it.
         """
         try:
-            if not os.path.samestat(os.lstat(path), os.stat(f"/proc/{pid}/cwd")) or os.listxattr(path):  # noqa: PTH116 # as below
-                return False  # something else has taken its place, or something is written on it
+            found = os.lstat(path)
+            if not os.path.samestat(found, os.stat(f"/proc/{pid}/cwd")):  # noqa: PTH116 # as below
+                return False  # something else has taken its place
+            if found.st_uid != os.geteuid() or not _has_mode(found) or os.listxattr(path):
+                return False  # something is written on it
             return _is_empty(path) or (await self._removals.empty(path) and _is_empty(path))
         except OSError:
             return False
@@ -198,6 +201,11 @@ def _make_fresh(scratch: Path | None) -> tuple[str, int]:
 def _is_empty(path: str) -> bool:
     with os.scandir(path) as entries:
         return next(entries, None) is None
+
+
+def _has_mode(status: os.stat_result) -> bool:
+    """Say whether a fresh directory has the mode that it was made with; one bit may be its parent's."""
+    return stat.S_IMODE(status.st_mode) & ~stat.S_ISGID == stat.S_IRWXU
 
 
 def _is_removed_empty(path: str) -> bool:

@@ -101,6 +101,25 @@ def test_the_usual_class_does_not_travel() -> None:
     assert json.loads(ExecuteRequest(prompt="p", priority=Priority.BATCH).to_bytes())["priority"] == "batch"
 
 
+def test_the_wish_to_reuse() -> None:
+    """A request says that a CLI may serve again, or nothing of it: who does not know the key would refuse it."""
+    wish = parse({"prompt": "p", "reuse": True})
+    assert wish.reuse is True
+    assert parse_request(wish.to_bytes(), LIMITS) == wish
+    assert parse({"prompt": "p"}).reuse is False
+    assert parse({"prompt": "p", "reuse": False}).reuse is False
+    for plain in (ExecuteRequest(prompt="p"), ExecuteRequest(prompt="p", reuse=False)):
+        assert b"reuse" not in plain.to_bytes()
+
+
+@pytest.mark.parametrize("reuse", [0, 1, "true", "", CANARY, None, [True]])
+def test_wishes_that_are_refused(reuse: Any) -> None:
+    """What is neither true nor false is refused in one line without the value."""
+    error = refusal_of(json.dumps({"prompt": "p", "reuse": reuse}).encode())
+    assert error.code is ErrorCode.INVALID_REQUEST
+    assert str(error) == "request refused: reuse: Input should be a valid boolean"
+
+
 @pytest.mark.parametrize("key", ["", "x" * 129, "a b", "a\n", "a/b", ">", 7])
 def test_idempotency_keys_that_are_refused(key: Any) -> None:
     """Any other key is refused by its name."""

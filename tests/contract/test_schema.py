@@ -32,6 +32,8 @@ ACCEPTED: list[tuple[str, Any]] = [
     ("execute-request", {"prompt": "p", "id": None, "args": None, "cwd": None}),
     ("execute-request", {"prompt": "p", "id": "A.b_c:d-9", "args": [], "cwd": ""}),
     ("execute-request", {"prompt": "p", "args": ["--model", "sonnet"]}),
+    ("execute-request", {"prompt": "p", "reuse": True}),
+    ("execute-request", {"prompt": "p", "reuse": False}),
     ("execute-success", SUCCESS),
     ("execute-success", {**SUCCESS, "usage": {"a": [1, {}]}, "cost_usd": 1, "num_turns": 1, "new": 1}),
     ("execute-success", {**SUCCESS, "usage": None, "session_id": None}),
@@ -41,6 +43,7 @@ ACCEPTED: list[tuple[str, Any]] = [
     ("health-request", {"deep": True}),
     ("health-reply", HEALTH),
     ("health-reply", {**HEALTH, "status": "unhealthy", "reason": "r", "deep": False, "new": None}),
+    ("health-reply", {**HEALTH, "standby": 2, "kept": 1}),
 ]
 # Values that no key of a request takes, by key.
 WRONG_VALUES: dict[str, list[Any]] = {
@@ -50,6 +53,7 @@ WRONG_VALUES: dict[str, list[Any]] = {
     "cwd": [1, [], {}],
     "timeout_ms": [0, -1, "5", 1.5, None, True],
     "timeout": [0, -1, "5", 1.5, None, True],
+    "reuse": [0, 1, "true", None, []],
 }
 NO_REQUESTS: list[Any] = [{}, [], "p", None, 1, {"args": []}]
 REFUSED: list[tuple[str, Any]] = [

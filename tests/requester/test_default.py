@@ -40,6 +40,17 @@ async def test_the_class_travels(nats_url: str, responder: FakeResponder, monkey
     await close_default()
 
 
+async def test_the_wish_to_reuse_travels(
+    nats_url: str, responder: FakeResponder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request for which a CLI may serve again says so on the wire, and no other."""
+    monkeypatch.setenv("NATS_URL", nats_url)
+    await execute("2+2?", timeout=10, reuse=True)
+    await execute("2+2?", timeout=10)
+    assert [request.get("reuse") for request in responder.requests] == [True, None]
+    await close_default()
+
+
 async def test_a_bad_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """A setting that cannot be used is told at the first call, and the next call looks again."""
     monkeypatch.setenv("CLAUDE_REQUESTER_TIMEOUT", "3")

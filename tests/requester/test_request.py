@@ -35,6 +35,8 @@ def test_a_request_has_an_id() -> None:
         ("cwd", {"cwd": 3}),
         ("priority", {"priority": CANARY}),
         ("priority", {"priority": None}),
+        ("reuse", {"reuse": CANARY}),
+        ("reuse", {"reuse": 1}),
     ],
 )
 def test_what_cannot_be_asked(name: str, given: dict[str, Any]) -> None:
@@ -50,6 +52,12 @@ def test_the_class_of_a_request() -> None:
     """A request is interactive unless the caller says otherwise."""
     assert build().priority == "interactive"
     assert build(priority="batch").priority == "batch"
+
+
+def test_the_wish_to_reuse() -> None:
+    """A CLI serves again only for a caller who says so."""
+    assert build().reuse is False
+    assert build(reuse=True).reuse is True
 
 
 @pytest.mark.parametrize("timeout", [0, -1, 0.0009, math.nan, math.inf, 86_401, "60", None])

@@ -59,6 +59,16 @@ async def test_the_class_travels(nats_url: str, responder: FakeResponder, monkey
     assert responder.requests[0]["priority"] == "batch"
 
 
+async def test_the_wish_to_reuse_travels(
+    nats_url: str, responder: FakeResponder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request for which a CLI may serve again says so on the wire, and no other."""
+    monkeypatch.setenv("NATS_URL", nats_url)
+    await asyncio.to_thread(execute_sync, "2+2?", timeout=10, reuse=True)
+    await asyncio.to_thread(execute_sync, "2+2?", timeout=10)
+    assert [request.get("reuse") for request in responder.requests] == [True, None]
+
+
 async def test_an_error(unused_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Errors are those of execute()."""
     monkeypatch.setenv("NATS_URL", unused_url)

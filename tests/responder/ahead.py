@@ -1,8 +1,9 @@
 """What CLIs that are started ahead stand on in tests: a ground, their arguments, and a look at what is left."""
 
 import asyncio
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from responder.arguments import ArgumentPolicy
 from responder.processes import descendants_of
 from responder.run import RunLimits
 from responder.standby_arguments import Mold, mold_of_arguments
-from responder.standby_process import Ground
+from responder.standby_process import Ground, StandbyProcess
 from responder.sweep import Sweeper
 from responder.turn import Turn
 from responder.working_directory import WorkingDirectories
@@ -54,6 +55,19 @@ def make_ground(folder: Path, cli: Path, sweeper: Sweeper, *, output_max_bytes: 
 def turn(prompt: str = "p", seconds: float = 60.0, *, trace_headers: Mapping[str, str] | None = None) -> Turn:
     """Give a request that is served within so many seconds."""
     return Turn(prompt, trace_headers or {}, asyncio.get_running_loop().time() + seconds)
+
+
+@contextlib.asynccontextmanager
+async def started(ground: Ground, mold: Mold = JSON, *, is_ready: bool = True) -> AsyncIterator[StandbyProcess]:
+    """Start a process, and end it after all."""
+    process = await StandbyProcess.start(mold, ground)
+    try:
+        if is_ready:
+            await process.settled
+            assert process.is_ready
+        yield process
+    finally:
+        await process.end()
 
 
 @dataclass(frozen=True)

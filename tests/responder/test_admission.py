@@ -29,6 +29,12 @@ def test_a_request_becomes_a_job(admission: Admission) -> None:
     assert job.arguments == admission.policy.arguments(("--model", "sonnet"))
 
 
+@pytest.mark.parametrize("reuse", [True, False])
+def test_a_job_has_its_wish(admission: Admission, reuse: bool) -> None:
+    """Whether its CLI may serve again is what its request says."""
+    assert admission.admit(ExecuteRequest(prompt="p", reuse=reuse), NOW).reuse is reuse
+
+
 @pytest.mark.parametrize("priority", list(Priority))
 def test_a_job_has_its_place(admission: Admission, priority: Priority) -> None:
     """A job has the class it was asked for in, and the time at which it came."""

@@ -8,8 +8,8 @@ import pytest
 from contract import RequestError
 from responder.assembly import argument_policy, assemble, version
 from responder.settings import ResponderSettings
-from responder.standby import StandbyLimits
 from responder.standby_arguments import mold_of_arguments
+from responder.standby_limits import ReuseLimits, StandbyLimits
 
 pytestmark = pytest.mark.usefixtures("patience")
 CANARY = "canary-5f1c9"
@@ -79,6 +79,19 @@ async def test_what_waits_is_started_with_the_same(tmp_path: Path) -> None:
     assert standby.is_fit()
     parts.runner.stop_all()
     assert ground.stopped.done()
+
+
+async def test_how_long_a_cli_serves(tmp_path: Path) -> None:
+    """How many requests of one caller a CLI serves, up to which age and size, is what the operator says."""
+    settings = ResponderSettings(cli=tmp_path / "claude", reuse_max=7, reuse_age_max_s=30.0, reuse_memory_mb=100)
+    for given, expected in (
+        (settings, ReuseLimits(7, 30.0, 100 * 1024 * 1024)),
+        (ResponderSettings(cli=tmp_path / "claude"), ReuseLimits()),
+    ):
+        standby = assemble(given, {}, tracing=False).service.execution.standby
+        assert standby is not None
+        assert standby.limits.reuse == expected
+    assert ReuseLimits().requests_max == 0
 
 
 @pytest.mark.parametrize("count", [0, 1])

@@ -652,6 +652,15 @@ async def test_output_that_nobody_wants_is_not_sent(tmp_path: Path, headers: dic
 
 
 @virtual_time
+async def test_who_follows_a_run(tmp_path: Path) -> None:
+    """Whose request it is has the name of its session, which no other connection has."""
+    stage = Stage.make(tmp_path)
+    await started(stage)
+    assert stage.run.audiences[0].name == SESSION
+    await leave(stage)
+
+
+@virtual_time
 async def test_after_the_result_comes_no_output(tmp_path: Path) -> None:
     """Output that was not sent when the run ended is left to the result, and whoever sends it ends."""
     stage = Stage.make(tmp_path, outlet=Deaf())

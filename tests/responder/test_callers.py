@@ -17,6 +17,7 @@ async def test_a_plain_caller() -> None:
     caller = PlainCaller(incoming(b"a request", 0.0), outlet)
     assert await caller.body() == b"a request"
     assert (caller.reply_max_bytes, caller.audience) == (MAX_PAYLOAD, NOBODY)
+    assert NOBODY.name == ""  # a CLI that has served anybody is kept for nobody
     slots = Slots(1, 0)
     with await caller.wait(slots.take(asyncio.get_running_loop().time() + 1), 0.0, is_free=True):
         await caller.claim()

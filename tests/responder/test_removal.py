@@ -192,6 +192,67 @@ async def test_nobody_waits_long(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+async def test_a_directory_is_emptied(tmp_path: Path) -> None:
+    """What is in a directory goes, however deep, and the directory itself stays; one that is empty is just that."""
+    top = tmp_path / "run"
+    make_deep(top)
+    (top / "link").symlink_to(tmp_path)
+    removals = Removals(wait_s=20)
+    inode = top.stat().st_ino
+    assert await removals.empty(str(top))
+    assert (list(top.iterdir()), top.stat().st_ino) == ([], inode)
+    assert await removals.empty(str(top))
+    await removals.close()
+
+
+async def test_what_is_not_emptied_in_time(tmp_path: Path) -> None:
+    """Who has a directory emptied does not wait long, and is told that it is not; it goes on."""
+    (tmp_path / "run" / "a").mkdir(parents=True)
+    gate = threading.Event()
+    removals = Removals(wait_s=0.01)
+    try:
+        busy = [removals.begin(gate.wait) for _ in range(2)]
+        assert not await removals.empty(str(tmp_path / "run"))
+        assert (tmp_path / "run" / "a").exists()
+    finally:
+        gate.set()
+    await asyncio.gather(*busy)
+    await removals.close()
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+async def test_what_cannot_be_emptied(tmp_path: Path) -> None:
+    """What is no directory is not emptied, nor is anything where that has ended; nothing is raised."""
+    (tmp_path / "file").touch()
+    (tmp_path / "real" / "a").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    removals = Removals(wait_s=20)
+    assert not await removals.empty(str(tmp_path / "file"))
+    assert not await removals.empty(str(tmp_path / "link"))
+    await removals.close()
+    assert not await removals.empty(str(tmp_path / "real"))
+    assert (tmp_path / "file").exists()
+    assert (tmp_path / "real" / "a").exists()
+
+
+async def test_emptying_that_is_ended_in_the_middle(tmp_path: Path) -> None:
+    """What was given up at the end of the responder does not count as empty."""
+    removals = Removals(wait_s=20)
+    work = tmp_path / "run"
+    (work / "a").mkdir(parents=True)
+    removals._stopped.set()
+    assert not await removals.empty(str(work))
+    assert (work / "a").exists()
+    await removals.close()
+
+
+def test_what_is_left_of_emptying_is_counted(tmp_path: Path) -> None:
+    """Why a directory could not be emptied is told by the name of the error; one that is not there has nothing."""
+    (tmp_path / "file").touch()
+    assert Tree(str(tmp_path / "file"), lambda: False).empty() == {"ENOTDIR": 1}
+    assert Tree(str(tmp_path / "nowhere"), lambda: False).empty() == {}
+
+
 async def test_the_loop_goes_on_meanwhile(tmp_path: Path) -> None:
     """A removal leaves the event loop to others, and so does a cancelled wait for it leave the removal."""
     (tmp_path / "run" / "a").mkdir(parents=True)

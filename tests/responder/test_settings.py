@@ -65,6 +65,9 @@ ENVIRONMENT: list[tuple[str, str, str, Any]] = [
     ("CLAUDE_RESPONDER_STANDBY_MAX", "0", "standby_max", 0),
     ("CLAUDE_RESPONDER_STANDBY_ARGS", '[["-p"], ["--model", "opus"]]', "standby_args", (("-p",), ("--model", "opus"))),
     ("CLAUDE_RESPONDER_STANDBY_ARGS", "[]", "standby_args", ()),
+    ("CLAUDE_RESPONDER_REUSE_MAX", "40", "reuse_max", 40),
+    ("CLAUDE_RESPONDER_REUSE_AGE_MAX_S", "1.5", "reuse_age_max_s", 1.5),
+    ("CLAUDE_RESPONDER_REUSE_MEMORY_MB", "300", "reuse_memory_mb", 300),
     ("claude_responder_slots", "9", "slots", 9),
 ]
 
@@ -174,6 +177,13 @@ REFUSED: list[tuple[str, Any]] = [
     ("standby_max", "-1"),
     ("standby_memory_mb", CANARY),
     ("standby_age_max_s", "0"),
+    ("reuse_max", "-1"),
+    ("reuse_max", "10001"),
+    ("reuse_age_max_s", "0.9"),
+    ("reuse_age_max_s", "nan"),
+    ("reuse_age_max_s", "86401"),
+    ("reuse_memory_mb", "0"),
+    ("reuse_memory_mb", CANARY),
     ("standby_args", CANARY),
     ("standby_args", "[" * 100_000),
     ("standby_args", '["-p"]'),
@@ -212,6 +222,16 @@ def test_an_opt_in_that_does_not_exist(name: str, nearest: str) -> None:
 def test_what_no_request_may_use_is_not_kept_ready(args: str) -> None:
     """Arguments for which a CLI is kept ready are ones that a request may have."""
     assert "standby_args: argument refused: --" in refusal_of(standby_args=args, models="sonnet")
+
+
+def test_what_is_reused_was_kept_ready() -> None:
+    """CLIs that serve again are of those that stand ready, so there have to be some; none serve so by default."""
+    expected = "settings: reuse_max: what is reused was started ahead, so standby_max must not be 0"
+    assert refusal_of(reuse_max=2, standby_max=0) == expected
+    usual = load_settings({"standby_max": 0})
+    assert (usual.reuse_max, usual.reuse_age_max_s, usual.reuse_memory_mb) == (0, 600.0, 500)
+    for count in (1, None):
+        assert load_settings({"reuse_max": 2, "standby_max": count}).reuse_max == 2
 
 
 @pytest.mark.parametrize("name", ["--settings", "--mcp-config", "--add-dir", "--model", "-c", "--agents"])

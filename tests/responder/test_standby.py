@@ -15,8 +15,9 @@ from responder.arguments import ArgumentPolicy
 from responder.demand import Demand
 from responder.freshness import Freshness
 from responder.processes import children_of
-from responder.standby import Standby, StandbyLimits
+from responder.standby import Standby
 from responder.standby_arguments import Mold
+from responder.standby_limits import StandbyLimits
 from responder.standby_process import StandbyProcess
 from responder.sweep import Sweeper
 from tests.responder.ahead import JSON, STREAM, STREAM_ARGS, Left, make_ground, mold, turn

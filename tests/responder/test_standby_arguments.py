@@ -39,6 +39,27 @@ def test_a_stream_is_printed_as_it_is() -> None:
     assert tuple(without) == POLICY.arguments(STREAM).argv
 
 
+@pytest.mark.parametrize("args", [(), STREAM, ("--model", "opus"), ("--append-system-prompt", "mcp-config")])
+def test_what_several_requests_may_share(args: tuple[str, ...]) -> None:
+    """What means the same for each of several requests is for many."""
+    made = mold(*args)
+    assert made is not None
+    assert made.is_for_many
+
+
+@pytest.mark.parametrize("args", [("--max-budget-usd", "1"), ("--max-budget-usd=1",), ("--fallback-model", "haiku")])
+def test_what_one_request_has_alone(args: tuple[str, ...]) -> None:
+    """What adds up or remembers is for one request of a process."""
+    for form in ((), STREAM):
+        made = mold(*form, *args)
+        assert made is not None
+        assert not made.is_for_many
+    assert not Mold(("--mcp-config", "{}"), is_stream=False).is_for_many
+    bounded = mold_of_arguments(ArgumentPolicy(max_budget_usd=1.0).arguments(()))
+    assert bounded is not None
+    assert not bounded.is_for_many
+
+
 @pytest.mark.parametrize(
     "args",
     [

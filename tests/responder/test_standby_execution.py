@@ -23,8 +23,9 @@ from responder.execution import Audience, Execution
 from responder.freshness import Freshness
 from responder.outcome import Failure, Success
 from responder.run import Runner
-from responder.standby import Standby, StandbyLimits
+from responder.standby import Standby
 from responder.standby_arguments import mold_of_arguments
+from responder.standby_limits import StandbyLimits
 from responder.sweep import Sweeper
 from responder.tracing import Tracing
 from responder.working_directory import WorkingDirectories

@@ -18,7 +18,7 @@ from responder.standby_arguments import Mold
 from responder.standby_process import Ground, StandbyProcess
 from responder.sweep import Sweeper
 from responder.turn import Turn
-from tests.responder.ahead import JSON, STREAM, Left, make_ground, turn
+from tests.responder.ahead import JSON, STREAM, Left, make_ground, started, turn
 from tests.responder.limits import no_more_descriptors
 from tests.responder.shell import ENV, LEAVE_ALL, LEFTOVERS, is_alive, pid_in
 from tests.support.conditions import wait_until
@@ -44,19 +44,6 @@ async def _nothing_is_left(tmp_path: Path, sweeper: Sweeper) -> AsyncIterator[No
     before = Left.now(tmp_path)
     yield
     await wait_until(lambda: Left.now(tmp_path) == before, "nothing is left")
-
-
-@contextlib.asynccontextmanager
-async def started(ground: Ground, mold: Mold = JSON, *, is_ready: bool = True) -> AsyncIterator[StandbyProcess]:
-    """Start a process, and end it after all."""
-    process = await StandbyProcess.start(mold, ground)
-    try:
-        if is_ready:
-            await process.settled
-            assert process.is_ready
-        yield process
-    finally:
-        await process.end()
 
 
 async def served(ground: Ground, mold: Mold = JSON, given: Turn | None = None) -> Observation:

@@ -362,6 +362,73 @@ async def test_a_removal_that_takes_long_goes_on_behind_the_reply(tmp_path: Path
     assert not is_there(path)
 
 
+async def emptied(directories: WorkingDirectories, path: str, within: str | None = None) -> bool:
+    """Have a directory emptied, or the one in its place, that a process works in."""
+    process = await asyncio.create_subprocess_exec("sleep", "300", cwd=within or path)
+    try:
+        return await directories.empty(path, process.pid)
+    finally:
+        process.kill()
+        await process.wait()
+
+
+async def test_a_fresh_directory_is_as_new_again(roots: WorkingDirectories) -> None:
+    """What is in the directory of a process goes; one in which there is nothing is as new already."""
+    async with roots.enter(None) as path:
+        assert await emptied(roots, path)
+        (Path(path) / "a").mkdir()
+        (Path(path) / "a" / ".b").touch()
+        assert await emptied(roots, path)
+        assert names(resolved(path)) == []
+
+
+@pytest.mark.parametrize("mode", [0o500, 0o755, 0o1700, 0o4700, 0o707])
+async def test_a_mode_is_not_as_new(roots: WorkingDirectories, mode: int) -> None:
+    """A directory whose mode was changed is not as new, empty or not."""
+    async with roots.enter(None) as path:
+        resolved(path).chmod(mode)
+        assert not await emptied(roots, path)
+        resolved(path).chmod(0o2700)
+        assert await emptied(roots, path)  # what it has of its parent
+
+
+async def test_an_owner_is_not_as_new(roots: WorkingDirectories) -> None:
+    """A directory that was given to somebody else is not as new."""
+    async with roots.enter(None) as path:
+        try:
+            os.chown(path, 65534, -1)
+        except PermissionError:
+            pytest.skip("needs root")
+        assert not await emptied(roots, path)
+        os.chown(path, os.geteuid(), -1)
+
+
+async def test_an_attribute_is_not_as_new(roots: WorkingDirectories) -> None:
+    """A directory on which something is written is not as new."""
+    async with roots.enter(None) as path:
+        try:
+            os.setxattr(path, "user.word", b"x")
+        except OSError:
+            pytest.skip("this file system has no attributes")
+        assert not await emptied(roots, path)
+
+
+async def test_another_directory_is_not_emptied(roots: WorkingDirectories, tmp_path: Path) -> None:
+    """What is not the directory of the process keeps what is in it, and is not as new."""
+    other = tmp_path / "other"
+    other.mkdir(mode=0o700)
+    (other / "file").touch()
+    async with roots.enter(None) as path:
+        assert not await emptied(roots, str(other), path)
+        own = resolved(path)
+        own.rmdir()
+        assert not await emptied(roots, path, str(other))
+        own.symlink_to(other)
+        assert not await emptied(roots, path, str(other))
+        assert not await roots.empty(str(other), 2**22)
+    assert (other / "file").exists()
+
+
 async def test_what_is_empty_is_removed_after_the_end(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A run that ends when no thread removes anything any more leaves no directory, if there is nothing in it."""
     removals = Removals()
