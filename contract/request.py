@@ -88,7 +88,10 @@ class ExecuteRequest(BaseModel):
             responder allows that.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, populate_by_name=True)
+    # Prompts and ids are not kept when they have been read (`contract.reply` says the source).
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, hide_input_in_errors=True, populate_by_name=True, cache_strings="keys"
+    )
 
     prompt: str
     id: RequestId | None = None
