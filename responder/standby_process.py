@@ -13,6 +13,7 @@ from contract import new_ulid
 from responder.child import OUTPUT_MAX_BYTES, Child, ChildStartError
 from responder.cli_environment import NO_PARENT
 from responder.conversation import Conversation
+from responder.memory import is_remembered
 from responder.processes import children_of, resident_bytes
 from responder.renewal import CLEAR, Spent, spent_at_clear
 from responder.run import Observation, RunLimits, StopReason
@@ -212,6 +213,8 @@ class StandbyProcess:
                 return False
         except OSError:
             return False  # it cannot be looked at
+        if is_remembered(self._cwd, self._ground.env):
+            return False
         return await self._ground.directories.empty(self._cwd, self.pid)
 
     async def end(self) -> None:
