@@ -192,6 +192,8 @@ class StandbyProcess:
         before = self._answer
         if before is None or not before.result or before.exit_status or not before.is_forgettable:
             return False
+        if self._child.has_exited:
+            return False  # its number may be another's now
         self._ground.sweeper.register_other(self.pid)
         if self._trace_variables:
             # It would have a span of its own in the trace of the request (measured).
@@ -208,9 +210,12 @@ class StandbyProcess:
         return self.is_usable
 
     async def _is_clean(self) -> bool:
+        sweeper = self._ground.sweeper
         try:
-            if self._child.output_bytes() or children_of(self.pid) or await self._ground.sweeper.sweep(self._run_id):
+            if self._child.output_bytes() or children_of(self.pid) or await sweeper.sweep(self._run_id):
                 return False
+            if sweeper.has_suspects:
+                return False  # they could be its own
         except OSError:
             return False  # it cannot be looked at
         if is_remembered(self._cwd, self._ground.env):

@@ -99,8 +99,11 @@ class WorkingDirectories:
             pid: The process that works in it.
         """
         try:
-            if not os.path.samestat(os.lstat(path), os.stat(f"/proc/{pid}/cwd")) or os.listxattr(path):  # noqa: PTH116 # as below
-                return False  # something else has taken its place, or something is written on it
+            found = os.lstat(path)
+            if not os.path.samestat(found, os.stat(f"/proc/{pid}/cwd")):  # noqa: PTH116 # as below
+                return False  # something else has taken its place
+            if stat.S_IMODE(found.st_mode) & ~stat.S_ISGID != stat.S_IRWXU or os.listxattr(path):
+                return False  # others may enter it, or something is written on it
             return _is_empty(path) or (await self._removals.empty(path) and _is_empty(path))
         except OSError:
             return False
