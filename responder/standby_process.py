@@ -80,6 +80,7 @@ class StandbyProcess:
         self._spent: Spent | None = None
         self._is_ready = False
         self._is_spoilt = False
+        self._unanswered = 0
         self._trace_variables: Iterable[str] = ()
 
     @classmethod
@@ -120,7 +121,7 @@ class StandbyProcess:
         ground.sweeper.register_other(self.pid)
         self._child.exited.add_done_callback(self._note_exit)
         # It answers only when it has started (measured on CLI 2.1.197).
-        self._conversation.say(control("ready"))
+        self._control("ready")
 
     def _line_max_bytes(self) -> int:
         """Give how long a line may be; of what is not printed in the end, a cold CLI's limit knows nothing."""
@@ -210,6 +211,8 @@ class StandbyProcess:
         return self.is_usable
 
     async def _is_clean(self) -> bool:
+        if self._unanswered < 0:
+            return False  # a tool has found its stdin in /proc, and told it what `/clear` does not undo (measured)
         sweeper = self._ground.sweeper
         try:
             if self._child.output_bytes() or children_of(self.pid) or await sweeper.sweep(self._run_id):
@@ -246,6 +249,7 @@ class StandbyProcess:
         kind = kind_of(line)
         if kind == "control_response":
             self._is_ready = True
+            self._unanswered -= 1
             self._settle()
         elif self._answer is None:
             self._is_spoilt = True
@@ -268,8 +272,12 @@ class StandbyProcess:
     def _trace(self, headers: Mapping[str, str]) -> None:
         """Set the parent of the spans to come; what the last one had beside it is taken away."""
         variables = {name.upper(): value for name, value in headers.items()}
-        self._conversation.say(control("trace", {**dict.fromkeys(self._trace_variables, ""), **variables}))
+        self._control("trace", {**dict.fromkeys(self._trace_variables, ""), **variables})
         self._trace_variables = variables.keys()
+
+    def _control(self, name: str, variables: Mapping[str, str] | None = None) -> None:
+        self._unanswered += 1
+        self._conversation.say(control(name, variables))
 
     def _note_exit(self, _exited: asyncio.Future[int]) -> None:
         self._ground.sweeper.forget_other(self.pid)  # the number may be another's now

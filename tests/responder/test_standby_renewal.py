@@ -55,6 +55,12 @@ async def test_what_is_clean_waits_again(tmp_path: Path, sweeper: Sweeper) -> No
         assert not list((tmp_path / "scratch").glob("*/*"))
 
 
+async def test_one_that_was_told_something_else(tmp_path: Path, sweeper: Sweeper) -> None:
+    """One that answers what it was not asked was told by its own tools, another model, say, which would stay."""
+    async with served(tmp_path, sweeper, "ready; answer hello") as process:
+        assert not await process.renew()
+
+
 async def test_a_directory_that_is_open_to_others(tmp_path: Path, sweeper: Sweeper) -> None:
     """Where a request has changed who may enter the directory, the next one does not get it."""
     async with served(tmp_path, sweeper, "chmod 1777 .; answer hello") as process:
