@@ -88,6 +88,16 @@ async def test_one_that_does_not_survive_it(tmp_path: Path, sweeper: Sweeper, on
     assert process.pid not in sweeper._others
 
 
+async def test_one_that_ends_while_it_waits(tmp_path: Path, sweeper: Sweeper) -> None:
+    """A request given to one that is killed just then can run elsewhere, since nobody has read it."""
+    async with served(tmp_path, sweeper) as process:
+        assert await process.renew()
+        os.kill(process.pid, signal.SIGKILL)
+        assert process.is_usable  # nobody has noticed
+        assert await process.serve(turn()) is None
+        assert not await process.renew()
+
+
 async def test_one_that_has_ended_before(tmp_path: Path, sweeper: Sweeper) -> None:
     """One that ended right after its result is not taken for a child that stays: its number may be another's."""
     async with served(tmp_path, sweeper) as process:
