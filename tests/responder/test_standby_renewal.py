@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from responder.standby import ReuseLimits, StandbyLimits
 from responder.standby_process import StandbyProcess
 from responder.sweep import Sweeper
 from tests.responder.ahead import JSON, Left, make_ground, turn
 from tests.responder.shell import ENV, is_alive, pid_in
+from tests.responder.test_standby import bench, job, use
 from tests.support.conditions import wait_until
 from tests.support.stream_cli import stream_cli
 
@@ -105,3 +107,23 @@ async def test_one_that_has_ended_before(tmp_path: Path, sweeper: Sweeper) -> No
         await asyncio.wait({process._child.exited})
         assert not await process.renew()
         assert process.pid not in sweeper._others
+
+
+async def test_callers_keep_their_part_at_most(tmp_path: Path, sweeper: Sweeper) -> None:
+    """Of two places a caller keeps one, also while a start holds up the next look."""
+    asked = f"case $line in *'\"/clear\"'*) echo '{CLEARED}' ;; *) answer hello ;; esac"
+    limits = StandbyLimits(2, reuse=ReuseLimits(9))
+    wait = f"while [ -e {tmp_path}/hold ]; do sleep 0.01; done"
+    seat = bench(tmp_path, sweeper, limits=limits, on_user=asked, at_start=wait)
+    seat.standby.ground = replace(seat.standby.ground, env={**ENV, "HOME": str(tmp_path)})
+    seat.want(2)
+    async with seat.standby.kept():
+        await seat.until_ready(2)
+        (tmp_path / "hold").touch()
+        taken = [seat.standby.take(replace(job(), reuse=True), "caller") for _ in range(2)]
+        for process in taken:
+            assert process is not None
+            await use(seat.standby, process)
+        await wait_until(lambda: not seat.standby._ending, "all are kept or ended")
+        assert seat.standby.owned == 1
+        (tmp_path / "hold").unlink()
