@@ -92,7 +92,8 @@ def assemble(settings: ResponderSettings, host: Mapping[str, str], *, tracing: b
         prompt_max_bytes=settings.prompt_max_bytes, timeout_max_ms=round(settings.timeout_max_s * 1000)
     )
     spans = Tracing()
-    instance = Instance(new_ulid(), settings.name, BEAT_S, 2 * settings.prompt_max_bytes + _REQUEST_REST_BYTES)
+    request_max_bytes = 2 * settings.prompt_max_bytes + _REQUEST_REST_BYTES
+    instance = Instance(new_ulid(), settings.name, BEAT_S, request_max_bytes, settings.inbox_prefix)
     policy = argument_policy(settings)
     ground = Ground(str(cli), environment.build_ahead(), directories, sweeper, limits, runner.stopped)
     fitness = Fitness(pace)

@@ -52,6 +52,7 @@ class Instance:
         responder: Its responder id.
         beat_s: Seconds between its beats.
         request_max_bytes: The largest request that may come in parts.
+        inbox_prefix: What a reply subject begins with; a session that is no longer than it is anybody's.
         beats: How many beats there have been.
     """
 
@@ -59,6 +60,7 @@ class Instance:
     responder: str
     beat_s: float
     request_max_bytes: int
+    inbox_prefix: str = "_INBOX"
     beats: int = 0
 
 
@@ -136,7 +138,8 @@ class AttendedCaller:
     @property
     def audience(self) -> Audience:
         """The requester follows the run, and its output where it wants to."""
-        return Audience(self._signals.abandoned, self._stream if self._wants_output else None, self.session)
+        name = "" if self.session == self._instance.inbox_prefix else self.session
+        return Audience(self._signals.abandoned, self._stream if self._wants_output else None, name)
 
     @property
     def message(self) -> Incoming | None:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from responder.memory import cli_home
+
 # What the CLI reads of its home when it starts, besides its own state, which every run rewrites.
 _READ_AT_START = (
     "settings.json",
@@ -37,7 +39,7 @@ class Freshness:
 
     def state(self) -> State:
         """Give what a CLI that is started now reads: its file, its settings, and the date, which it tells the API."""
-        home = Path(self.host.get("CLAUDE_CONFIG_DIR") or Path(self.host.get("HOME") or "/", ".claude"))
+        home = cli_home(self.host)
         files = (self.cli, _MANAGED, *(home / name for name in _READ_AT_START))
         return (dt.datetime.now().astimezone().date(), *map(_identity, files))
 

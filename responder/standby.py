@@ -146,10 +146,17 @@ class Standby:
             raise
         if is_renewed and not self._is_stopping:
             self._waiting[process] = then
-            self._look_at = 0.0  # there may be more than there may be now
+            self._let_go_of_owned()
             self._wake.set()
         else:
             await process.end()
+
+    def _let_go_of_owned(self) -> None:
+        """End those that callers keep beyond their part; not at the next look, which a start can hold up."""
+        owned = sorted((process for process in self._waiting if process.owner), key=lambda process: process.waits_since)
+        for process in owned[: max(0, len(owned) - self._callers_max)]:
+            del self._waiting[process]
+            self._do(process.end())
 
     def _do(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)

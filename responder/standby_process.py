@@ -13,6 +13,7 @@ from contract import new_ulid
 from responder.child import OUTPUT_MAX_BYTES, Child, ChildStartError
 from responder.cli_environment import NO_PARENT
 from responder.conversation import Conversation
+from responder.memory import is_remembered
 from responder.processes import children_of, resident_bytes
 from responder.renewal import CLEAR, Spent, spent_at_clear
 from responder.run import Observation, RunLimits, StopReason
@@ -79,6 +80,7 @@ class StandbyProcess:
         self._spent: Spent | None = None
         self._is_ready = False
         self._is_spoilt = False
+        self._unanswered = 0
         self._trace_variables: Iterable[str] = ()
 
     @classmethod
@@ -119,7 +121,7 @@ class StandbyProcess:
         ground.sweeper.register_other(self.pid)
         self._child.exited.add_done_callback(self._note_exit)
         # It answers only when it has started (measured on CLI 2.1.197).
-        self._conversation.say(control("ready"))
+        self._control("ready")
 
     def _line_max_bytes(self) -> int:
         """Give how long a line may be; of what is not printed in the end, a cold CLI's limit knows nothing."""
@@ -191,6 +193,8 @@ class StandbyProcess:
         before = self._answer
         if before is None or not before.result or before.exit_status or not before.is_forgettable:
             return False
+        if self._child.has_exited:
+            return False  # its number may be another's now
         self._ground.sweeper.register_other(self.pid)
         if self._trace_variables:
             # It would have a span of its own in the trace of the request (measured).
@@ -207,11 +211,18 @@ class StandbyProcess:
         return self.is_usable
 
     async def _is_clean(self) -> bool:
+        if self._unanswered < 0:
+            return False  # a tool has found its stdin in /proc, and told it what `/clear` does not undo (measured)
+        sweeper = self._ground.sweeper
         try:
-            if self._child.output_bytes() or children_of(self.pid) or await self._ground.sweeper.sweep(self._run_id):
+            if self._child.output_bytes() or children_of(self.pid) or await sweeper.sweep(self._run_id):
                 return False
+            if sweeper.has_suspects:
+                return False  # they could be its own
         except OSError:
             return False  # it cannot be looked at
+        if is_remembered(self._cwd, self._ground.env):
+            return False
         return await self._ground.directories.empty(self._cwd, self.pid)
 
     async def end(self) -> None:
@@ -238,6 +249,7 @@ class StandbyProcess:
         kind = kind_of(line)
         if kind == "control_response":
             self._is_ready = True
+            self._unanswered -= 1
             self._settle()
         elif self._answer is None:
             self._is_spoilt = True
@@ -260,8 +272,12 @@ class StandbyProcess:
     def _trace(self, headers: Mapping[str, str]) -> None:
         """Set the parent of the spans to come; what the last one had beside it is taken away."""
         variables = {name.upper(): value for name, value in headers.items()}
-        self._conversation.say(control("trace", {**dict.fromkeys(self._trace_variables, ""), **variables}))
+        self._control("trace", {**dict.fromkeys(self._trace_variables, ""), **variables})
         self._trace_variables = variables.keys()
+
+    def _control(self, name: str, variables: Mapping[str, str] | None = None) -> None:
+        self._unanswered += 1
+        self._conversation.say(control(name, variables))
 
     def _note_exit(self, _exited: asyncio.Future[int]) -> None:
         self._ground.sweeper.forget_other(self.pid)  # the number may be another's now

@@ -85,6 +85,11 @@ class Sweeper:
         """Note that such a child has ended, or has become a run's."""
         self._others.discard(pid)
 
+    @property
+    def has_suspects(self) -> bool:
+        """Whether there was, at the last sweep, an orphan of which nobody can tell whose it is."""
+        return bool(self._suspects)
+
     def is_swept(self, run: str) -> bool:
         """Say, at its end, whether a run has surely left nothing, as most do; if not, `sweep` has to follow."""
         self._end(run)

@@ -209,3 +209,15 @@ async def test_only_who_wants_it_and_may(fleet: Fleet, api: StubAPI, caller: Raw
         with pytest.raises(RequesterError):
             await requester.execute("fail", reuse=True)
         await until_kept(caller, 1)
+
+
+async def test_its_memory_of_the_directory_ends_it(fleet: Fleet, api: StubAPI, caller: RawCaller) -> None:
+    """What a request writes where the CLI has the model keep its memory is not told to the next one."""
+    place = f"{fleet.home}/.claude/projects/$(pwd -P | tr -c 'a-zA-Z0-9\\n' -)/memory"
+    command = {"command": f"mkdir -p {place}; echo REMEMBERED | tee {place}/MEMORY.md"}
+    api.use(Script(rules=(Rule(match=Match(prompt="keep"), tool=Tool(name="Bash", input=command), text="done"),)))
+    async with reusing(fleet, caller, *ARGS), Requester(RequesterSettings(nats_url=fleet.nats_url)) as requester:
+        await requester.execute("keep", args=ARGS, reuse=True)
+        await wait_until_standing_by(caller, "r1")
+        await requester.execute("look", args=ARGS, reuse=True)
+    assert ["REMEMBERED" in json.dumps(request.body["messages"]) for request in api.requests] == [False, True, False]

@@ -44,7 +44,7 @@ def make_ground(folder: Path, cli: Path, sweeper: Sweeper, *, output_max_bytes: 
     (folder / "scratch").mkdir(exist_ok=True)
     return Ground(
         cli=str(cli),
-        env=ENV,
+        env={**ENV, "HOME": str(folder)},
         directories=WorkingDirectories([], folder / "scratch"),
         sweeper=sweeper,
         limits=RunLimits(output_max_bytes=output_max_bytes, stop_step_s=STOP_STEP_S),

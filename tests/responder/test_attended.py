@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from contract import GO_WINDOW_S, ExecuteFailure, ExecuteReply, ExecuteSuccess, FrameKind, Part, Whole, split
+from responder.attended import AttendedCaller
+from responder.callers import Incoming
 from responder.fitness import UnfitError
 from responder.slots import Slots
 from tests.responder.parts import Outlet
@@ -687,3 +689,13 @@ async def test_its_repr_says_how_far_it_has_come(tmp_path: Path) -> None:
     assert repr(caller) == "<AttendedCaller <Attempt ready>>"
     await advance(3)
     await leave(stage)
+
+
+@pytest.mark.parametrize(
+    ("attempt", "name"),
+    [("_INBOX.requester1.a", "_INBOX.requester1"), ("_INBOX.a", ""), ("_INBOX.r.1.a", "_INBOX.r.1")],
+)
+async def test_whose_it_is(attempt: str, name: str) -> None:
+    """What is kept for a caller is kept under its session, for nobody where there is none."""
+    caller = AttendedCaller(Incoming("s", attempt, {}, b"", 0.0), None, Outlet(), INSTANCE)
+    assert caller.audience.name == name

@@ -88,7 +88,7 @@ async def test_what_it_is_given(tmp_path: Path, sweeper: Sweeper) -> None:
     assert Path(cwd).parent == tmp_path / "scratch"
     assert files == ""
     # The shell adds PWD, and its prelude STAY.
-    assert names.split() == sorted({*ENV, "CLAUDE_NATS_RUN", "PWD", "STAY"})
+    assert names.split() == sorted({*ENV, "HOME", "CLAUDE_NATS_RUN", "PWD", "STAY"})
     assert json.loads(line) == {"type": "user", "message": {"role": "user", "content": prompt}}
 
 

@@ -21,7 +21,7 @@ from responder.sweep import Sweeper
 from responder.working_directory import WorkingDirectories
 from tests.responder.ahead import JSON, STREAM, Left, make_ground, started, turn
 from tests.responder.limits import no_more_descriptors
-from tests.responder.shell import LEAVE_ALL, is_alive
+from tests.responder.shell import LEAVE_ALL, is_alive, pid_in
 from tests.responder.test_removal import make_deep
 from tests.support.conditions import wait_until
 from tests.support.stream_cli import stream_cli
@@ -387,3 +387,35 @@ async def test_whoever_renews_is_cancelled(tmp_path: Path, sweeper: Sweeper, ste
         renewing.cancel()
         await asyncio.wait({renewing})
     assert not is_alive(process.pid)
+
+
+async def test_one_that_was_told_something_else(tmp_path: Path, sweeper: Sweeper) -> None:
+    """One that answers what it was not asked was told by its own tools, another model, say, which would stay."""
+    async with used(make_ground(tmp_path, stream_cli(tmp_path, "ready; answer hello"), sweeper)) as process:
+        assert not await process.renew()
+
+
+async def test_a_daemon_that_could_be_another_runs(tmp_path: Path, sweeper: Sweeper) -> None:
+    """What has dropped its environment may be its own, also while other runs go on, for whose sake it is spared."""
+    sweeper.register("other", os.getpid())
+    leave = f"(env -i setsid sh -c 'echo $$ >{tmp_path}/pid; exec sleep 300' &); await {tmp_path}/pid; answer hello"
+    async with used(make_ground(tmp_path, stream_cli(tmp_path, leave), sweeper)) as process:
+        assert not await process.renew()
+        assert is_alive(pid_in(tmp_path / "pid"))
+    assert await sweeper.sweep("other") == 1
+
+
+async def test_one_that_has_ended_before(tmp_path: Path, sweeper: Sweeper) -> None:
+    """One that ended right after its result is not taken for a child that stays: its number may be another's."""
+    async with used(make_ground(tmp_path, stream_cli(tmp_path), sweeper)) as process:
+        os.kill(process.pid, signal.SIGKILL)
+        await asyncio.wait({process._child.exited})
+        assert not await process.renew()
+        assert process.pid not in sweeper._others
+
+
+async def test_the_memory_of_its_directory(tmp_path: Path, sweeper: Sweeper) -> None:
+    """What was written into the CLI's memory of the directory would be read by the next request."""
+    leave = 'd="$HOME/.claude/projects/$(pwd -P | tr -c "a-zA-Z0-9\\n" -)/memory"; mkdir -p "$d"; touch "$d/MEMORY.md"'
+    async with used(make_ground(tmp_path, stream_cli(tmp_path, f"{leave}; answer hello"), sweeper)) as process:
+        assert not await process.renew()

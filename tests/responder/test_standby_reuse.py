@@ -465,3 +465,20 @@ async def test_a_job_of_a_caller(tmp_path: Path, sweeper: Sweeper) -> None:
             pids.append(seen.pid)
     assert pids[0] == pids[1] == pids[4]
     assert len(set(pids)) == 3
+
+
+async def test_callers_keep_their_part_at_most(tmp_path: Path, sweeper: Sweeper) -> None:
+    """Of two places a caller keeps one, also while a start holds up the next look."""
+    wait = f"while [ -e {tmp_path}/hold ]; do sleep 0.01; done"
+    seat = bench(tmp_path, sweeper, limits=StandbyLimits(2, reuse=MANY), at_start=wait)
+    seat.want(2)
+    async with seat.standby.kept():
+        await seat.until_ready(2)
+        (tmp_path / "hold").touch()
+        taken = [seat.standby.take(replace(job(), reuse=True), "caller") for _ in range(2)]
+        for process in taken:
+            assert process is not None
+            await use(seat.standby, process)
+        await wait_until(lambda: not seat.standby._ending, "all are kept or ended")
+        assert seat.standby.owned == 1
+        (tmp_path / "hold").unlink()
