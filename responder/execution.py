@@ -77,7 +77,9 @@ class Execution:
 
     async def _serve(self, job: Job, audience: Audience) -> Observation | None:
         """Have a process that waits serve a job, if there is one; what becomes of it does so in the background."""
-        if self.cli is None or self.standby is None or (process := self.standby.take(job, audience.name)) is None:
+        if self.cli is None or self.standby is None:
+            return None
+        if (process := await self.standby.find(job, audience.name)) is None:
             return None
         try:
             with self.tracing.cli_process(self.cli.name, "reused" if process.served else "standby") as span:

@@ -38,6 +38,7 @@ _MEMORY_KEPT_BYTES = 1024 * 1024 * 1024
 _COLD_START_S = 1.0
 _POSTPONE_MAX_S = 5.0
 _CORES = os.cpu_count() or 1
+_CLEAR_MAX_S = 0.1
 # What is wanted of those that callers keep, beside what is wanted of each mold.
 _OF_CALLERS: Literal["callers"] = "callers"
 
@@ -65,6 +66,7 @@ class Standby:
     look_every_s: float = _LOOK_EVERY_S
     _waiting: dict[StandbyProcess, State] = field(default_factory=dict, repr=False)
     _ending: set[asyncio.Task[None]] = field(default_factory=set, repr=False)
+    _clearing: dict[StandbyProcess, asyncio.Task[None]] = field(default_factory=dict, repr=False)
     _taken: dict[StandbyProcess, State] = field(default_factory=dict, repr=False)
     _pauses: Pauses = field(default_factory=Pauses, repr=False)
     _wake: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
@@ -93,6 +95,18 @@ class Standby:
         """Note that a CLI is started cold now, which takes a core for a second or so."""
         self._colds.append(asyncio.get_running_loop().time())
 
+    async def find(self, job: Job, caller: str = "") -> StandbyProcess | None:
+        """Give what `take` does; where the caller's own are all in use, one that is just cleared is waited for.
+
+        That takes some milliseconds, and serves the next sooner than one that stands ready would.
+        """
+        mold, owner = mold_of(job), self._owner(job, caller)
+        if owner and not any(process.owner == owner and process.mold == mold for process in self._waiting):
+            clearing = (process for process in self._clearing if process.owner == owner and process.mold == mold)
+            if (process := next(clearing, None)) is not None:
+                await asyncio.wait({self._clearing.pop(process)}, timeout=_CLEAR_MAX_S)  # no other waits for the same
+        return self.take(job, caller)
+
     def take(self, job: Job, caller: str = "") -> StandbyProcess | None:
         """Give a process that can serve a job, as far started as there is one; None where it has to run cold.
 
@@ -106,7 +120,7 @@ class Standby:
         if mold is None:
             return None
         now = asyncio.get_running_loop().time()
-        owner = caller if job.reuse and mold.is_for_many and self.limits.reuse.requests_max > 1 else ""
+        owner = self._owner(job, caller)
         state = self.freshness.state()
         fitting = [
             process
@@ -127,6 +141,12 @@ class Standby:
             process.owner = owner
         return process
 
+    def _owner(self, job: Job, caller: str) -> str:
+        """Say who keeps what serves a job; nobody where it is empty."""
+        mold = mold_of(job)
+        is_kept = job.reuse and mold is not None and mold.is_for_many and self.limits.reuse.requests_max > 1
+        return caller if is_kept else ""
+
     async def retire(self, process: StandbyProcess) -> None:
         """End a process that has served, or have its caller keep it, in the background.
 
@@ -135,6 +155,9 @@ class Standby:
         then, reuse = self._taken.pop(process), self.limits.reuse
         is_kept = process.owner and not self._is_stopping and process.served < reuse.requests_max
         ending = self._do(self._keep_for_caller(process, then) if is_kept else process.end())
+        if is_kept:
+            self._clearing[process] = ending
+            ending.add_done_callback(lambda _: self._clearing.pop(process, None))
         if len(self._ending) > self.limits.count_max:
             await asyncio.wait({ending})
 

@@ -482,3 +482,43 @@ async def test_callers_keep_their_part_at_most(tmp_path: Path, sweeper: Sweeper)
         await wait_until(lambda: not seat.standby._ending, "all are kept or ended")
         assert seat.standby.owned == 1
         (tmp_path / "hold").unlink()
+
+
+async def find(seat: Bench, caller: str) -> StandbyProcess:
+    """Find what serves a caller's next request."""
+    process = await seat.standby.find(replace(job(), reuse=True), caller)
+    assert process is not None
+    return process
+
+
+async def test_one_that_is_just_cleared_is_waited_for(tmp_path: Path, sweeper: Sweeper) -> None:
+    """A caller without a pause uses its own again, where another one uses what stands ready."""
+    seat = reusing(tmp_path, sweeper)
+    seat.want(2)
+    async with seat.standby.kept():
+        await seat.until_ready(2)
+        first = await find(seat, "a")
+        await use(seat.standby, first)
+        assert not seat.standby.owned
+        other, again = await asyncio.gather(find(seat, "b"), find(seat, "a"))
+        assert (other is first, again is first) == (False, True)
+        for process in (other, again):
+            await use(seat.standby, process)
+
+
+async def test_one_that_takes_long_to_be_cleared_is_left(tmp_path: Path, sweeper: Sweeper) -> None:
+    """After a moment a request goes on without it; and no two requests wait for the same one."""
+    (tmp_path / "hold").touch()
+    seat = reusing(tmp_path, sweeper, on_clear=f"while [ -e {tmp_path}/hold ]; do sleep 0.01; done; cleared")
+    seat.want(3)
+    async with seat.standby.kept():
+        await seat.until_ready(3)
+        first = await find(seat, "a")
+        await use(seat.standby, first)
+        others = await asyncio.gather(find(seat, "a"), find(seat, "a"))
+        assert first not in others
+        (tmp_path / "hold").unlink()
+        await wait_until(lambda: seat.standby.owned == 1, "it is kept after all")
+        assert await find(seat, "a") is first
+        for process in (first, *others):
+            await use(seat.standby, process)
