@@ -9,14 +9,14 @@ import asyncio
 import contextlib
 import logging
 import math
-import os
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from responder.admission import Job
 from responder.child import ChildStartError
+from responder.cold_starts import ColdStarts
 from responder.demand import Demand
 from responder.freshness import Freshness, State
 from responder.pauses import Pauses
@@ -33,11 +33,6 @@ _START_MAX_S = 20.0
 _USUAL_BYTES = 200 * 1024 * 1024
 # So much is left to those that run: their tools, and sessions that grow.
 _MEMORY_KEPT_BYTES = 1024 * 1024 * 1024
-# While each core has a cold start to do that is younger than this, nothing is started ahead, for so long at most: 20
-# requests at once on 4 slots take 7.5 s otherwise, as long as with cold starts alone.
-_COLD_START_S = 1.0
-_POSTPONE_MAX_S = 5.0
-_CORES = os.cpu_count() or 1
 _CLEAR_MAX_S = 0.1
 # What is wanted of those that callers keep, beside what is wanted of each mold.
 _OF_CALLERS: Literal["callers"] = "callers"
@@ -75,8 +70,7 @@ class Standby:
     _look_at: float = 0.0
     _affordable: int = 0
     _proven: State | None = field(default=None, repr=False)
-    _colds: deque[float] = field(default_factory=lambda: deque(maxlen=_CORES), repr=False)
-    _postponed_at: float | None = None
+    _cold_starts: ColdStarts = field(default_factory=ColdStarts, repr=False)
 
     def __repr__(self) -> str:
         return f"<Standby {len(self._waiting)} of {self.limits.count_max}>"
@@ -93,7 +87,7 @@ class Standby:
 
     def note_cold(self) -> None:
         """Note that a CLI is started cold now, which takes a core for a second or so."""
-        self._colds.append(asyncio.get_running_loop().time())
+        self._cold_starts.note(asyncio.get_running_loop().time())
 
     async def find(self, job: Job, caller: str = "") -> StandbyProcess | None:
         """Give what `take` does; where the caller's own are all in use, one that is just cleared is waited for.
@@ -215,7 +209,9 @@ class Standby:
                 await self._start(mold)
                 continue
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self.look_every_s if self._postponed_at is None else _LOOK_SOON_S):
+                async with asyncio.timeout(
+                    self.look_every_s if self._cold_starts.postponed_at is None else _LOOK_SOON_S
+                ):
                     await self._wake.wait()
 
     async def _close(self, keeping: asyncio.Task[None]) -> None:
@@ -291,18 +287,10 @@ class Standby:
             if kept.count(mold) < count and not self._pauses.is_on(mold, now)
         }
         if not missing:
-            self._postponed_at = None
-        elif self._is_postponed(now):
+            self._cold_starts.end()
+        elif self._cold_starts.postpone(now):
             return None
         return min(missing, key=lambda mold: missing[mold], default=None)
-
-    def _is_postponed(self, now: float) -> bool:
-        """Say whether the cores have cold starts to do, whose callers wait; not for ever: all would stay cold."""
-        if len(self._colds) < _CORES or self._colds[0] < now - _COLD_START_S:
-            return False
-        if self._postponed_at is None:
-            self._postponed_at = now
-        return now - self._postponed_at < _POSTPONE_MAX_S
 
     async def _start(self, mold: Mold) -> None:
         state = self.freshness.state()

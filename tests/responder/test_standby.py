@@ -396,10 +396,10 @@ async def test_none_ahead_of_those_who_wait(tmp_path: Path, sweeper: Sweeper) ->
     for _ in range(os.cpu_count() or 1):
         seat.standby.note_cold()
     async with seat.standby.kept():
-        await wait_until(lambda: seat.standby._postponed_at is not None, "it is postponed")
+        await wait_until(lambda: seat.standby._cold_starts.postponed_at is not None, "it is postponed")
         assert not seat.kept
         await seat.until_ready(1)
-        assert seat.standby._postponed_at is None
+        assert seat.standby._cold_starts.postponed_at is None
 
 
 async def test_somebody_always_waits(tmp_path: Path, sweeper: Sweeper) -> None:
@@ -409,13 +409,13 @@ async def test_somebody_always_waits(tmp_path: Path, sweeper: Sweeper) -> None:
     def is_postponed() -> bool:
         for _ in range(os.cpu_count() or 1):
             seat.standby.note_cold()
-        return seat.standby._postponed_at is not None
+        return seat.standby._cold_starts.postponed_at is not None
 
     assert not is_postponed()
     async with seat.standby.kept():
         await wait_until(is_postponed, "it is postponed")
-        assert seat.standby._postponed_at is not None
-        seat.standby._postponed_at -= 5.0
+        assert seat.standby._cold_starts.postponed_at is not None
+        seat.standby._cold_starts.postponed_at -= 5.0
         await wait_until(lambda: not is_postponed() or bool(seat.kept), "one is started", seconds=1.0)
         await seat.until_ready(1)
 

@@ -94,7 +94,7 @@ async def test_which_way_a_job_is_run(tmp_path: Path, sweeper: Sweeper) -> None:
         assert await way(execution, job("--model", "opus")) == "cold"
         assert await way(execution, job()) == "standby"
         assert await way(execution, job()) == "cold"
-        assert list(standby._colds)
+        assert list(standby._cold_starts.latest)
 
 
 async def test_a_death_that_nobody_has_noticed(tmp_path: Path, sweeper: Sweeper) -> None:
@@ -195,7 +195,7 @@ async def test_many_requests_leave_nothing(tmp_path: Path, sweeper: Sweeper) -> 
         await wait_until(lambda: len(Left.now(tmp_path).directories) == len(before.directories), "directories are gone")
         after = Left.now(tmp_path)
     assert len(answers) == REQUESTS
-    assert not standby._colds
+    assert not standby._cold_starts.latest
     assert after.descriptors == before.descriptors
     assert (len(after.processes), len(after.directories)) == (len(before.processes), len(before.directories))
     # What has answered ends in a moment.
