@@ -13,7 +13,7 @@ _POSTPONE_MAX_S = 5.0
 class ColdStarts:
     """Counts them.
 
-    20 requests at once on 4 slots take as long as with cold starts alone, 7.5 s, if what they use up is replaced meanwhile.
+    20 requests at once on 4 slots take 7.5 s if what they use up is replaced meanwhile, which is what cold starts take.
 
     Attributes:
         latest: When the last ones began, in loop time: one for each core.

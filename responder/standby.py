@@ -208,10 +208,9 @@ class Standby:
             if mold is not None:
                 await self._start(mold)
                 continue
+            pause_s = self.look_every_s if self._cold_starts.postponed_at is None else _LOOK_SOON_S
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(
-                    self.look_every_s if self._cold_starts.postponed_at is None else _LOOK_SOON_S
-                ):
+                async with asyncio.timeout(pause_s):
                     await self._wake.wait()
 
     async def _close(self, keeping: asyncio.Task[None]) -> None:

@@ -288,11 +288,12 @@ async def test_clear_that_says_too_much(tmp_path: Path, sweeper: Sweeper) -> Non
 
 async def test_it_prints_while_it_waits(tmp_path: Path, sweeper: Sweeper) -> None:
     """One that says anything while it waits for the next request serves none: it would be taken for an answer."""
-    cli = stream_cli(tmp_path, on_clear=f"cleared; await {tmp_path}/go; result late")
+    os.mkfifo(tmp_path / "go")  # to wait for it takes no child, which would be a reason too
+    cli = stream_cli(tmp_path, on_clear=f"cleared; read -r _ <{tmp_path}/go; result late")
     async with used(make_ground(tmp_path, cli, sweeper)) as process:
         assert await process.renew()
         assert process.is_usable
-        (tmp_path / "go").write_text("x")
+        (tmp_path / "go").write_text("x\n")
         await wait_until(lambda: not process.is_usable, "it is of no use")
 
 
