@@ -22,6 +22,7 @@ class ClaudeCLIProvider:
         args: The CLI's flags where a call names none; None for its headless mode with JSON output. Some, such as
             `--dangerously-skip-permissions`, only where the responders' operator allows them.
         timeout: Seconds each request may take; None for the settings' `timeout_s`.
+        reuse: Whether a CLI may run a request that has run another of this requester's before.
     """
 
     name = "claude-cli"
@@ -32,11 +33,13 @@ class ClaudeCLIProvider:
         *,
         args: Sequence[str] | None = None,
         timeout: float | None = None,
+        reuse: bool = False,
     ) -> None:
         self._is_own = requester is None
         self._requester = Requester() if requester is None else requester
         self._args = args
         self._timeout = timeout
+        self._reuse = reuse
 
     async def initialize(self) -> None:
         """Ask a responder how it is, once.
@@ -63,7 +66,11 @@ class ClaudeCLIProvider:
             RequesterError: Why there is nothing.
         """
         reply = await self._requester.execute(
-            prompt, args=self._args if args is None else args, cwd=cwd, timeout=self._timeout
+            prompt,
+            args=self._args if args is None else args,
+            cwd=cwd,
+            timeout=self._timeout,
+            reuse=self._reuse,
         )
         return reply.raw
 

@@ -55,6 +55,15 @@ async def test_default_arguments() -> None:
     assert with_args.connection.published[0]["timeout_ms"] <= 3000
 
 
+async def test_the_wish_to_reuse() -> None:
+    """A CLI is used again only where the constructor says so."""
+    plain, reusing = FakeRequesterHost({}), FakeRequesterHost({}, reuse=True)
+    await plain.provider.execute("2+2?")
+    await reusing.provider.execute("2+2?")
+    assert "reuse" not in plain.connection.published[0]
+    assert reusing.connection.published[0]["reuse"] is True
+
+
 async def test_initialize_when_all_is_well() -> None:
     """A healthy responder makes initialize return."""
     await FakeRequesterHost({}).provider.initialize()
