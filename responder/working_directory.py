@@ -12,6 +12,7 @@ share the scratch directory from containers, in which process ids mean nothing t
 import base64
 import contextlib
 import ctypes
+import errno
 import fcntl
 import logging
 import os
@@ -144,8 +145,9 @@ class WorkingDirectories:
                 is_empty = next(entries, None) is None
         except FileNotFoundError:
             return
-        except OSError:
-            is_empty = False
+        except OSError as error:
+            # Without a descriptor nobody can look into it, but it can be removed, or looked into later.
+            is_empty = error.errno in {errno.EMFILE, errno.ENFILE}
         if is_empty:
             self._removals.remove_soon(path)
         else:
