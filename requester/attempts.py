@@ -168,7 +168,8 @@ class Attempts:
         with self.tracing.attempt(self.subject, attempt) as span:
             loop = asyncio.get_running_loop()
             await self.way.wait_connected(wanted.deadline - loop.time())
-            span.sent_to(self.way.server)
+            if span.is_recording:
+                span.sent_to(self.way.server)
             now = loop.time()
             if now >= wanted.deadline:
                 raise NotConnectedError("the deadline passed before there was a connection to NATS")

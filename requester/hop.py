@@ -77,6 +77,8 @@ class Hop:
         if self._loop not in {None, loop}:
             raise RuntimeError("this requester belongs to another event loop: make one in each")
         self._loop = loop
+        if self._given is None and self._link is not None and self._link.is_usable and not self._is_closed:
+            return
         try:
             async with asyncio.timeout(min(within_s, self._settings.connect_timeout_s)), self._lock:
                 await self._connect()

@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -54,21 +55,31 @@ class Mailbox:
     def __init__(self, subject: str) -> None:
         self.subject = subject
         self.token = secrets.token_hex(_TOKEN_BYTES)
-        self._items: asyncio.Queue[Item] = asyncio.Queue()
+        self._items: deque[Item] = deque()
+        self._arrival: asyncio.Future[None] | None = None
 
     def put(self, item: Item) -> None:
         """Add what has come."""
-        self._items.put_nowait(item)
+        self._items.append(item)
+        _settle(self._arrival)
 
     async def get(self, until: float) -> Item | None:
         """Wait for the next item until a loop time, in seconds; None when there was none."""
-        if not self._items.empty():
-            return self._items.get_nowait()
-        try:
-            async with asyncio.timeout_at(until):
-                return await self._items.get()
-        except TimeoutError:
-            return None
+        if not self._items:
+            loop = asyncio.get_running_loop()
+            self._arrival = loop.create_future()
+            timer = loop.call_at(until, _settle, self._arrival)  # half the time of asyncio.timeout_at and a queue
+            try:
+                await self._arrival
+            finally:
+                timer.cancel()
+                self._arrival = None
+        return self._items.popleft() if self._items else None
+
+
+def _settle(arrival: asyncio.Future[None] | None) -> None:
+    if arrival is not None and not arrival.done():
+        arrival.set_result(None)
 
 
 class Inbox:

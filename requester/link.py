@@ -139,6 +139,12 @@ class Link:
         return self.client.is_connected and not self.is_deaf and not is_in_doubt
 
     @property
+    def is_usable(self) -> bool:
+        """Whether a request can be sent now, without any wait."""
+        is_ready = self.ready.done() and self.ready.result() is None
+        return is_ready and self.client.is_connected and not self.is_deaf and not self.is_over
+
+    @property
     def reconnects(self) -> int:
         """How often it was connected anew."""
         return int(self.client.stats["reconnects"])

@@ -37,6 +37,11 @@ class AttemptSpan:
     def __init__(self, span: Span) -> None:
         self._span = span
 
+    @property
+    def is_recording(self) -> bool:
+        """Whether anybody is told."""
+        return self._span.is_recording()
+
     def headers(self) -> dict[str, str]:
         """Give the headers by which the responder's spans become children of this attempt."""
         carrier: dict[str, str] = {}

@@ -12,6 +12,7 @@ from contract import (
     Frame,
     FrameError,
     FrameKind,
+    Part,
     RequestError,
     has_inbox_prefix,
     read_frame,
@@ -152,12 +153,16 @@ class Attendance:
             announced = read_part(incoming.headers, b"")
         except FrameError as error:
             raise RequestError(ErrorCode.INVALID_REQUEST, f"request refused: {error}") from None
-        held = sum(caller.announced_bytes for caller in self._callers.values())
-        if announced is not None and held + announced.whole.size > _ANNOUNCED_MAX_BYTES:
-            raise RequestError(ErrorCode.OVERLOADED, "this responder has as many large requests as it can hold")
-        if announced is not None and announced.number != 0:
-            raise RequestError(ErrorCode.INVALID_REQUEST, "request refused: it is a part and announces none")
+        if announced is not None:
+            self._refuse_part(announced)
         return AttendedCaller(incoming, announced, self._outlet, self._instance)
+
+    def _refuse_part(self, announced: Part) -> None:
+        held = sum(caller.announced_bytes for caller in self._callers.values())
+        if held + announced.whole.size > _ANNOUNCED_MAX_BYTES:
+            raise RequestError(ErrorCode.OVERLOADED, "this responder has as many large requests as it can hold")
+        if announced.number != 0:
+            raise RequestError(ErrorCode.INVALID_REQUEST, "request refused: it is a part and announces none")
 
 
 def _hand_over(frame: Frame, caller: AttendedCaller, now: float) -> None:

@@ -106,7 +106,7 @@ class AttendedCaller:
         self._deadline = incoming.received_at
         self._announced = announced
         self._parts: asyncio.Queue[Part] | None = None
-        self._outputs: asyncio.Queue[tuple[int, bytes]] = asyncio.Queue()
+        self._outputs: asyncio.Queue[tuple[int, bytes]] | None = None
         self._wants_output = incoming.headers.get(HEADER_STREAM) == "1"
         self._streaming: asyncio.Task[None] | None = None
         self._reserved: contextlib.ExitStack | None = None
@@ -358,15 +358,16 @@ class AttendedCaller:
         raise UnclaimedError(f"{what} did not come in time")
 
     def _stream(self, offset: int, lines: bytes) -> None:
+        if self._outputs is None:
+            self._outputs = asyncio.Queue()
+            self._streaming = asyncio.create_task(self._send_outputs(self._outputs))
         self._outputs.put_nowait((offset, lines))
-        if self._streaming is None:
-            self._streaming = asyncio.create_task(self._send_outputs())
 
-    async def _send_outputs(self) -> None:
+    async def _send_outputs(self, outputs: asyncio.Queue[tuple[int, bytes]]) -> None:
         limit = min(PART_MAX_BYTES, self._outlet.max_payload - _PART_HEADERS_BYTES)
         # nats-py may swallow the cancellation by which this ends.
         while self._attempt.state is State.STARTED:
-            offset, lines = await self._outputs.get()
+            offset, lines = await outputs.get()
             for start in range(0, len(lines), limit):
                 piece = lines[start : start + limit]
                 frame = Frame(FrameKind.OUTPUT, instance=self._instance.id, offset=offset + start, body=piece)

@@ -79,11 +79,11 @@ class Child:
             ChildNotFoundError: There is no such executable, or nothing that can interpret it.
             ChildStartError: The system refuses, for want of memory or processes, or what it is asked to execute.
         """
-        if not os.access(argv[0], os.X_OK):
-            raise ChildNotFoundError("there is no such executable")
         try:
             return cls._start(argv, env, cwd, (stdin, stdout), output_max_bytes)
         except OSError as error:  # no descriptor, no memory, no process left
+            if not os.access(argv[0], os.X_OK):
+                raise ChildNotFoundError("there is no such executable") from error
             raise ChildStartError(os.strerror(error.errno or 0)) from error
 
     @classmethod

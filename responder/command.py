@@ -18,6 +18,7 @@ from responder.assembly import argument_policy
 from responder.check import findings, findings_table, settings_table
 from responder.embedded import EmbeddedServerError
 from responder.link import LinkError, ask
+from responder.log import LinesHandler
 from responder.policy import policy_table
 from responder.serve import ServeError, serve
 from responder.settings import ENV_PREFIX, ResponderSettings, SettingsError, host_environment, load_settings
@@ -76,9 +77,8 @@ def _option(name: str) -> inspect.Parameter:
 
 def _serve(settings: ResponderSettings) -> None:
     """Join the queue group and run the CLI for requests until SIGTERM, which drains."""
-    logging.basicConfig(
-        level=settings.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+    logging.basicConfig(level=settings.log_level.upper(), handlers=[LinesHandler()], format=form)
     host = host_environment()
     flush = configure("claude-responder", environ=host, attributes={"service.instance.id": settings.name})
     try:

@@ -26,7 +26,7 @@ _WORKERS = 2  # a huge tree keeps one busy; the other goes on with the small one
 _WAIT_S = 1.0
 _CLOSE_S = 2.0
 # What is empty is removed with all that has come by then: one thread is woken for many.
-_SOON_S = 0.01
+_SOON_S = 0.1
 
 
 class Removals:

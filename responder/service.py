@@ -122,13 +122,16 @@ class Service:
 
     async def _run_once(self, job: Job, caller: Caller, progress: Progress) -> ExecuteReply:
         """Run a job, or join the run of another request with the same idempotency key, or give what was kept of it."""
-        async with contextlib.AsyncExitStack() as stack:
-            if job.idempotency_key is not None:
-                await caller.hold(job.deadline)
-                await caller.unless_over(stack.enter_async_context(self.keyed.turn(job)))
-            reply = None
+        reply = None
+        if job.idempotency_key is None:
             while reply is None:
-                found = await caller.unless_over(self.keyed.find(job)) if job.idempotency_key is not None else None
+                reply = await self._run_in_slot(job, caller, progress)
+            return reply
+        async with contextlib.AsyncExitStack() as stack:
+            await caller.hold(job.deadline)
+            await caller.unless_over(stack.enter_async_context(self.keyed.turn(job)))
+            while reply is None:
+                found = await caller.unless_over(self.keyed.find(job))
                 reply = found or await self._run_in_slot(job, caller, progress)
             return reply
 

@@ -16,7 +16,7 @@ import time
 from typing import Any
 
 from responder.child import Child
-from responder.processes import children_of, descendants_of, environment_value
+from responder.processes import descendants_of, environment_value, own_children
 
 MARK_VARIABLE = "CLAUDE_NATS_RUN"
 _PR_SET_CHILD_SUBREAPER = 36
@@ -150,7 +150,7 @@ class Sweeper:
         return bool(doomed) or any(not _reap(pid) for pid in killed if is_child(pid))
 
     def _orphans(self) -> set[int]:
-        return children_of(os.getpid()) - self._others - set(self._running.values())
+        return own_children() - self._others - set(self._running.values())
 
     def _may_kill(self, pid: int, run: str) -> bool:
         mark = environment_value(pid, MARK_VARIABLE)
@@ -161,7 +161,7 @@ class Sweeper:
 
 def is_child(pid: int) -> bool:
     """Say whether a process is a child of this one, ended or not."""
-    return pid in children_of(os.getpid())
+    return pid in own_children()
 
 
 def _reap(pid: int) -> bool:

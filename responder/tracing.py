@@ -46,11 +46,11 @@ class Tracing:
 
     def __init__(self, provider: TracerProvider | None = None) -> None:
         self._is_given = provider is not None
+        self._is_off = self._goes_nowhere()
         self._tracer: Tracer = trace.get_tracer("claude-nats.responder", tracer_provider=provider)
 
-    @property
-    def _is_off(self) -> bool:
-        """Whether spans go nowhere, because no provider was given, and none configured until now."""
+    def _goes_nowhere(self) -> bool:
+        """Say whether spans go nowhere, because no provider was given, and none configured until now."""
         return not self._is_given and isinstance(trace.get_tracer_provider(), ProxyTracerProvider)
 
     def process(
@@ -63,6 +63,7 @@ class Tracing:
             headers: Of the request; a valid `traceparent` makes the span part of the requester's trace.
             body_size: Of the request, in bytes.
         """
+        self._is_off = self._goes_nowhere()  # for what follows too: the look at the environment takes 2 us
         carrier = {name: headers[name] for name in _TRACE_HEADERS if name in headers}
         if self._is_off and not carrier:
             return _NO_SPAN

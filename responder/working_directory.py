@@ -4,14 +4,15 @@ Measured: comparing path prefixes lets `../root-evil`, links and `/proc/self/roo
 a racing rename in 42 % of checks. The kernel's own `openat2` with RESOLVE_BENEATH lost none of 85,876, and the process
 enters through the descriptor, not through the path.
 
-A fresh directory is locked (`flock`) as long as its run lasts. The kernel releases the lock when the responder is
-killed, so an unlocked one is a dead responder's, also where several share the scratch directory from containers, in
-which process ids mean nothing to each other.
+Fresh directories are made inside one of the responder's own, which is locked (`flock`) as long as the responder lasts.
+The kernel releases the lock when the responder is killed, so an unlocked one is a dead responder's, also where several
+share the scratch directory from containers, in which process ids mean nothing to each other.
 """
 
 import base64
 import contextlib
 import ctypes
+import errno
 import fcntl
 import logging
 import os
@@ -21,6 +22,7 @@ import stat
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from contract import ErrorCode, RequestError
 from responder.child import ChildStartError
@@ -42,6 +44,11 @@ class _OpenHow(ctypes.Structure):
     _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
 
 
+class _Own(NamedTuple):
+    path: str
+    lock: int
+
+
 class WorkingDirectories:
     """Opens the directory a run works in.
 
@@ -55,6 +62,7 @@ class WorkingDirectories:
         self._roots = tuple(roots)
         self._scratch = scratch
         self._removals = removals or Removals()
+        self._own: _Own | None = None
 
     @contextlib.asynccontextmanager
     async def enter(self, cwd: str | None) -> AsyncIterator[str]:
@@ -69,11 +77,10 @@ class WorkingDirectories:
             ChildStartError: No fresh directory can be made, for want of space, say.
         """
         if cwd is None:
-            path, lock = _make_fresh(self._scratch)
+            path = self._make_fresh()
             try:
                 yield path
             finally:
-                os.close(lock)
                 await self._remove(path)
             return
         descriptor = self._open(cwd)
@@ -113,8 +120,40 @@ class WorkingDirectories:
         self._removals.begin(self._remove_leftovers)
 
     async def close(self) -> None:
-        """Wait a bounded time for the directories that are being removed."""
-        await self._removals.close()
+        """Wait a bounded time for the directories that are being removed, and remove the one that they were in."""
+        try:
+            await self._removals.close()
+        finally:
+            self._leave_own()
+
+    def _make_fresh(self) -> str:
+        """Make a directory for a run.
+
+        Raises:
+            ChildStartError: There is no space, no descriptor, or no scratch directory.
+        """
+        try:
+            try:
+                return self._make_in_own()
+            except FileNotFoundError:  # a run has removed the one that all are in
+                self._leave_own()
+                return self._make_in_own()
+        except OSError as error:
+            raise ChildStartError(f"no working directory can be made: {os.strerror(error.errno or 0)}") from error
+
+    def _make_in_own(self) -> str:
+        if self._own is None:
+            self._own = _make_own(self._scratch)
+        path = f"{self._own.path}/{secrets.token_hex(4)}"
+        os.mkdir(path, stat.S_IRWXU)  # noqa: PTH102 # for each run: pathlib takes longer
+        return path
+
+    def _leave_own(self) -> None:
+        """Give up the directory in which those of the runs are; what is left in it is removed at the next start."""
+        own, self._own = self._own, None
+        if own is not None:
+            _is_removed_empty(own.path)
+            os.close(own.lock)
 
     async def _remove(self, path: str) -> None:
         """Remove a fresh directory; one in which nothing is left, as in most, is not waited for."""
@@ -122,8 +161,9 @@ class WorkingDirectories:
             is_empty = _is_empty(path)
         except FileNotFoundError:
             return
-        except OSError:
-            is_empty = False
+        except OSError as error:
+            # Without a descriptor nobody can look into it, but it can be removed, or looked into later.
+            is_empty = error.errno in {errno.EMFILE, errno.ENFILE}
         if is_empty:
             self._removals.remove_soon(path)
         else:
@@ -172,30 +212,24 @@ class WorkingDirectories:
         raise RequestError(ErrorCode.CWD_REFUSED, "cwd refused: no such directory inside the responder's roots")
 
 
-def _make_fresh(scratch: Path | None) -> tuple[str, int]:
-    """Make a directory; gives its path and the descriptor that holds its lock.
+def _make_own(scratch: Path | None) -> _Own:
+    """Make a directory for those of the runs; gives its path and the descriptor that holds its lock.
 
     It gets its name when it is locked, so that a responder that starts just now does not take it for a leftover.
-
-    Raises:
-        ChildStartError: There is no space, no descriptor, or no scratch directory.
     """
     name = base64.b32encode(secrets.token_bytes(5)).decode().lower()
-    try:
-        parent = scratch or tempfile.gettempdir()
-        new, path = f"{parent}/{_NEW_PREFIX}{name}", f"{parent}/{_PREFIX}{name}"
-        with contextlib.ExitStack() as on_error:
-            os.mkdir(new, stat.S_IRWXU)  # noqa: PTH102 # for each run: a half of the time of pathlib and tempfile
-            on_error.callback(_is_removed_empty, new)
-            lock = os.open(new, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            on_error.callback(os.close, lock)
-            with contextlib.suppress(OSError):  # a file system without locks: leftovers stay there
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.rename(new, path)  # noqa: PTH104 # the same
-            on_error.pop_all()
-    except OSError as error:
-        raise ChildStartError(f"no working directory can be made: {os.strerror(error.errno or 0)}") from error
-    return path, lock
+    parent = scratch or tempfile.gettempdir()
+    new, path = f"{parent}/{_NEW_PREFIX}{name}", f"{parent}/{_PREFIX}{name}"
+    with contextlib.ExitStack() as on_error:
+        os.mkdir(new, stat.S_IRWXU)  # noqa: PTH102 # paths are strings here
+        on_error.callback(_is_removed_empty, new)
+        lock = os.open(new, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        on_error.callback(os.close, lock)
+        with contextlib.suppress(OSError):  # a file system without locks: leftovers stay there
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.rename(new, path)  # noqa: PTH104 # the same
+        on_error.pop_all()
+    return _Own(path, lock)
 
 
 def _is_empty(path: str) -> bool:
@@ -209,7 +243,7 @@ def _has_mode(status: os.stat_result) -> bool:
 
 
 def _is_removed_empty(path: str) -> bool:
-    """Remove a directory in which a run has left nothing, as most do; says whether that was so."""
+    """Remove a directory in which nothing is left; says whether that was so."""
     try:
         os.rmdir(path)  # noqa: PTH106 # the same
     except FileNotFoundError:

@@ -29,7 +29,7 @@ ARGUMENTS = (
 _VOLATILE = (
     (re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"), "UUID"),
     (re.compile(r"_stub(_\d+)+"), "_STUB"),
-    (re.compile(r"claude-responder-run-[a-z0-9_-]{8}"), "DIRECTORY"),
+    (re.compile(r"claude-responder-run-[a-z0-9_-]{8}[/-][0-9a-f]{8}"), "DIRECTORY"),
     (re.compile(r'("(?:duration_ms|duration_api_ms|ttft_ms|ttft_stream_ms|time_to_request_ms)":)\d+'), r"\1N"),
 )
 

@@ -75,7 +75,7 @@ class Left:
     """What a host has of us.
 
     Attributes:
-        descriptors: How many this process has open.
+        descriptors: How many this process has open, without the lock of what all fresh directories are in.
         processes: Those that descend from it.
         directories: Names of the fresh ones.
     """
@@ -91,6 +91,6 @@ class Left:
         Args:
             folder: That of `make_ground`.
         """
-        scratch = folder / "scratch"
-        names = sorted(path.name for path in scratch.iterdir()) if scratch.exists() else []
-        return cls(open_descriptors(), frozenset(descendants_of(os.getpid())), tuple(names))
+        owned = list((folder / "scratch").glob("claude-responder-run-*"))
+        names = sorted(path.name for own in owned for path in own.iterdir())
+        return cls(open_descriptors() - len(owned), frozenset(descendants_of(os.getpid())), tuple(names))

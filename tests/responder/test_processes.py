@@ -2,13 +2,21 @@
 
 import os
 import signal
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from responder.child import Child
-from responder.processes import can_list_children, children_of, descendants_of, environment_value, resident_bytes
+from responder.processes import (
+    can_list_children,
+    children_of,
+    descendants_of,
+    environment_value,
+    own_children,
+    resident_bytes,
+)
 from tests.responder.shell import ENV, pid_in, shell
 from tests.support.conditions import wait_until
 
@@ -49,6 +57,27 @@ def test_zombies_are_children() -> None:
     assert zombie in children_of(os.getpid())
     os.waitpid(zombie, 0)
     assert zombie not in children_of(os.getpid())
+
+
+@pytest.mark.usefixtures("subreaper")
+async def test_our_children_are_the_main_threads(tmp_path: Path) -> None:
+    """With other threads beside it the main thread has all children, those that have lost their parent among them."""
+    gate = threading.Event()
+    threads = [threading.Thread(target=gate.wait) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    program = shell(tmp_path, '( setsid sh -c "$STAY" stay pid & ); await pid')
+    child = Child.start([program], env=ENV, cwd=str(tmp_path), stdin=b"")
+    assert child.pid in own_children()
+    assert await child.wait() == 0
+    orphan = pid_in(tmp_path / "pid")
+    await wait_until(lambda: orphan in own_children(), "the orphan is ours")
+    assert own_children() == children_of(os.getpid())
+    os.kill(orphan, signal.SIGKILL)
+    await wait_until(lambda: os.waitpid(orphan, os.WNOHANG)[0] == orphan, "it is reaped")
+    assert own_children() == children_of(os.getpid())
+    gate.set()
+    child.close()
 
 
 async def test_variables_of_another_process(family: tuple[Child, int]) -> None:

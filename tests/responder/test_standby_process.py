@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import signal
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
@@ -85,7 +86,7 @@ async def test_what_it_is_given(tmp_path: Path, sweeper: Sweeper) -> None:
     seen = await served(make_ground(tmp_path, stream_cli(tmp_path, program), sweeper), given=turn(prompt))
     argv, cwd, files, names, line = seen.stderr.decode().splitlines()
     assert tuple(argv.split()) == JSON.argv
-    assert Path(cwd).parent == tmp_path / "scratch"
+    assert Path(cwd).parent.parent == tmp_path / "scratch"
     assert files == ""
     # The shell adds PWD, and its prelude STAY.
     assert names.split() == sorted({*ENV, "HOME", "CLAUDE_NATS_RUN", "PWD", "STAY"})
@@ -417,7 +418,7 @@ async def test_something_is_missing(tmp_path: Path, sweeper: Sweeper, missing: s
     """A start without an executable or a place for the directory fails in words."""
     ground = make_ground(tmp_path, tmp_path / "nowhere", sweeper)
     if missing == "scratch":
-        (tmp_path / "scratch").rmdir()
+        shutil.rmtree(tmp_path / "scratch")
     with pytest.raises(ChildStartError):
         await StandbyProcess.start(JSON, ground)
 

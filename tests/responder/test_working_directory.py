@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -245,7 +246,7 @@ async def test_a_fresh_directory_is_private_and_empty(roots: WorkingDirectories,
     async with roots.enter(None) as first, roots.enter(None) as second:
         assert first != second
         for path in map(Path, (first, second)):
-            assert path.parent == tmp_path / "outside"
+            assert path.parent.parent == tmp_path / "outside"
             assert list(path.iterdir()) == []
             assert stat.S_IMODE(path.stat().st_mode) == 0o700
             assert path.stat().st_uid == os.getuid()
@@ -316,6 +317,19 @@ async def test_a_run_may_remove_its_own_directory(roots: WorkingDirectories) -> 
     """A run that has deleted its fresh directory has not broken anything."""
     async with roots.enter(None) as path:
         resolved(path).rmdir()
+
+
+async def test_a_run_may_remove_every_runs_directory(tmp_path: Path) -> None:
+    """A run, or who cleans up the scratch directory, may remove what all fresh directories are in: another is made."""
+    directories = WorkingDirectories([], tmp_path)
+    before = open_descriptors()
+    async with directories.enter(None) as path:
+        shutil.rmtree(resolved(path).parent)
+    async with directories.enter(None) as path:
+        assert is_there(path)
+    await directories.close()
+    assert names(tmp_path) == []
+    assert open_descriptors() == before
 
 
 async def test_a_named_directory_stays(roots: WorkingDirectories, tmp_path: Path) -> None:
@@ -464,10 +478,12 @@ from pathlib import Path
 from responder.working_directory import WorkingDirectories
 
 async def main():
-    async with WorkingDirectories([], Path(sys.argv[1])).enter(None) as path:
+    directories = WorkingDirectories([], Path(sys.argv[1]))
+    async with directories.enter(None) as path:
         (Path(path) / "file").touch()
         print(path, flush=True)
         sys.stdin.read()
+    await directories.close()
 
 asyncio.run(main())
 """
