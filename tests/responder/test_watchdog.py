@@ -1,6 +1,7 @@
 """The watchdog as the process it is: what it ends when its responder has been killed, and what it does not."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -167,7 +168,8 @@ def _has_text(path: Path) -> bool:
 
 
 def _reap(pid: int) -> None:
-    os.waitpid(pid, 0)
+    with contextlib.suppress(ChildProcessError):  # init has
+        os.waitpid(pid, 0)
 
 
 def _is_armed(watchdog: Child) -> bool:
