@@ -5,7 +5,8 @@ from collections import deque
 from dataclasses import dataclass, field
 
 _CORES = os.cpu_count() or 1
-_START_S = 1.0
+# On busy cores; a start that stands alone takes a quarter of it.
+_START_S = 2.0
 _POSTPONE_MAX_S = 5.0
 
 
@@ -24,7 +25,7 @@ class ColdStarts:
     postponed_at: float | None = None
 
     def note(self, now: float) -> None:
-        """Note that a CLI is started cold now, which takes a core for a second or so."""
+        """Note that a CLI is started cold now, which takes a core for a while."""
         self.latest.append(now)
 
     def postpone(self, now: float) -> bool:
