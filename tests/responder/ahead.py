@@ -2,13 +2,10 @@
 
 import asyncio
 import contextlib
-import os
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from responder.arguments import ArgumentPolicy
-from responder.processes import descendants_of
 from responder.run import RunLimits
 from responder.standby_arguments import Mold, mold_of_arguments
 from responder.standby_process import Ground, StandbyProcess
@@ -16,7 +13,7 @@ from responder.sweep import Sweeper
 from responder.turn import Turn
 from responder.working_directory import WorkingDirectories
 from tests.responder.conftest import STOP_STEP_S
-from tests.responder.shell import ENV, open_descriptors
+from tests.responder.shell import ENV
 
 STREAM_ARGS = ("--output-format", "stream-json", "--verbose")
 
@@ -68,29 +65,3 @@ async def started(ground: Ground, mold: Mold = JSON, *, is_ready: bool = True) -
         yield process
     finally:
         await process.end()
-
-
-@dataclass(frozen=True)
-class Left:
-    """What a host has of us.
-
-    Attributes:
-        descriptors: How many this process has open, without the lock of what all fresh directories are in.
-        processes: Those that descend from it.
-        directories: Names of the fresh ones.
-    """
-
-    descriptors: int
-    processes: frozenset[int]
-    directories: tuple[str, ...]
-
-    @classmethod
-    def now(cls, folder: Path) -> "Left":
-        """Look at it.
-
-        Args:
-            folder: That of `make_ground`.
-        """
-        owned = list((folder / "scratch").glob("claude-responder-run-*"))
-        names = sorted(path.name for own in owned for path in own.iterdir())
-        return cls(open_descriptors() - len(owned), frozenset(descendants_of(os.getpid())), tuple(names))

@@ -4,12 +4,15 @@ import asyncio
 import ctypes
 import os
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
 from responder.processes import children_of
 from responder.run import RunLimits, Runner
 from responder.sweep import Sweeper, become_subreaper
+from tests.responder.left import Left
+from tests.support.conditions import wait_until
 
 PATIENCE_S = 20.0
 STOP_STEP_S = 0.15
@@ -46,3 +49,11 @@ def sweeper(subreaper: None) -> Sweeper:  # noqa: ARG001 # orphans have to come 
 async def runner(sweeper: Sweeper) -> Runner:
     """Give a runner whose steps from SIGINT to SIGKILL are short."""
     return Runner(sweeper, RunLimits(stop_step_s=STOP_STEP_S))
+
+
+@pytest.fixture
+async def nothing_is_left(tmp_path: Path, sweeper: Sweeper) -> AsyncIterator[None]:  # noqa: ARG001 # comes before
+    """Insist that a test leaves no descriptor, process or directory."""
+    before = Left.now(tmp_path)
+    yield
+    await wait_until(lambda: Left.now(tmp_path) == before, "nothing is left")

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,19 +20,12 @@ from responder.standby_arguments import Mold
 from responder.standby_limits import StandbyLimits
 from responder.standby_process import StandbyProcess
 from responder.sweep import Sweeper
-from tests.responder.ahead import JSON, STREAM, STREAM_ARGS, Left, make_ground, mold, turn
+from tests.responder.ahead import JSON, STREAM, STREAM_ARGS, make_ground, mold, turn
 from tests.support.conditions import wait_until
 from tests.support.stream_cli import stream_cli
 
-pytestmark = pytest.mark.usefixtures("patience", "_nothing_is_left")
+pytestmark = pytest.mark.usefixtures("patience", "nothing_is_left")
 LOOK_EVERY_S = 0.05
-
-
-@pytest.fixture
-async def _nothing_is_left(tmp_path: Path, sweeper: Sweeper) -> AsyncIterator[None]:  # noqa: ARG001 # comes before
-    before = Left.now(tmp_path)
-    yield
-    await wait_until(lambda: Left.now(tmp_path) == before, "nothing is left")
 
 
 @dataclass

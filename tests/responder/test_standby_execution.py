@@ -29,21 +29,15 @@ from responder.standby_limits import StandbyLimits
 from responder.sweep import Sweeper
 from responder.tracing import Tracing
 from responder.working_directory import WorkingDirectories
-from tests.responder.ahead import STREAM_ARGS, Left, make_ground
+from tests.responder.ahead import STREAM_ARGS, make_ground
+from tests.responder.left import Left
 from tests.responder.shell import ENV
 from tests.support.conditions import wait_until
 from tests.support.stream_cli import stream_cli
 
-pytestmark = pytest.mark.usefixtures("patience", "_nothing_is_left")
+pytestmark = pytest.mark.usefixtures("patience", "nothing_is_left")
 REQUESTS = 200
 WAY = """case " $* " in *" --input-format "*) answer standby ;; *) answer cold ;; esac"""
-
-
-@pytest.fixture
-async def _nothing_is_left(tmp_path: Path, sweeper: Sweeper) -> AsyncIterator[None]:  # noqa: ARG001 # comes before
-    before = Left.now(tmp_path)
-    yield
-    await wait_until(lambda: Left.now(tmp_path) == before, "nothing is left")
 
 
 @contextlib.asynccontextmanager

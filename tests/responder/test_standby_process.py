@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,13 +18,14 @@ from responder.standby_arguments import Mold
 from responder.standby_process import Ground, StandbyProcess
 from responder.sweep import Sweeper
 from responder.turn import Turn
-from tests.responder.ahead import JSON, STREAM, Left, make_ground, started, turn
+from tests.responder.ahead import JSON, STREAM, make_ground, started, turn
+from tests.responder.left import Left
 from tests.responder.limits import no_more_descriptors
 from tests.responder.shell import ENV, LEAVE_ALL, LEFTOVERS, is_alive, pid_in
 from tests.support.conditions import wait_until
 from tests.support.stream_cli import stream_cli
 
-pytestmark = pytest.mark.usefixtures("patience", "_nothing_is_left")
+pytestmark = pytest.mark.usefixtures("patience", "nothing_is_left")
 DEAF = 'trap "" INT TERM; while :; do sleep 300; done'
 
 
@@ -38,13 +38,6 @@ class Heard:
     def take(self, offset: int, lines: bytes) -> None:
         """Keep it."""
         self.printed.append((offset, lines))
-
-
-@pytest.fixture
-async def _nothing_is_left(tmp_path: Path, sweeper: Sweeper) -> AsyncIterator[None]:  # noqa: ARG001 # comes before
-    before = Left.now(tmp_path)
-    yield
-    await wait_until(lambda: Left.now(tmp_path) == before, "nothing is left")
 
 
 async def served(ground: Ground, mold: Mold = JSON, given: Turn | None = None) -> Observation:

@@ -19,21 +19,14 @@ from responder.standby_arguments import Mold
 from responder.standby_process import Ground, StandbyProcess
 from responder.sweep import Sweeper
 from responder.working_directory import WorkingDirectories
-from tests.responder.ahead import JSON, STREAM, Left, make_ground, started, turn
+from tests.responder.ahead import JSON, STREAM, make_ground, started, turn
 from tests.responder.limits import no_more_descriptors
 from tests.responder.shell import LEAVE_ALL, is_alive, pid_in
 from tests.responder.test_removal import make_deep
 from tests.support.conditions import wait_until
 from tests.support.stream_cli import stream_cli
 
-pytestmark = pytest.mark.usefixtures("patience", "_nothing_is_left")
-
-
-@pytest.fixture
-async def _nothing_is_left(tmp_path: Path, sweeper: Sweeper) -> AsyncIterator[None]:  # noqa: ARG001 # comes before
-    before = Left.now(tmp_path)
-    yield
-    await wait_until(lambda: Left.now(tmp_path) == before, "nothing is left")
+pytestmark = pytest.mark.usefixtures("patience", "nothing_is_left")
 
 
 @contextlib.asynccontextmanager

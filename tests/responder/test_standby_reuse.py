@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,21 +18,14 @@ from responder.standby_limits import ReuseLimits, StandbyLimits
 from responder.standby_process import StandbyProcess
 from responder.sweep import Sweeper
 from responder.tracing import Tracing
-from tests.responder.ahead import JSON, STREAM, STREAM_ARGS, Left, mold
+from tests.responder.ahead import JSON, STREAM, STREAM_ARGS, mold
 from tests.responder.shell import ENV, is_alive
 from tests.responder.test_standby import Bench, bench, job, use
 from tests.support.conditions import wait_until
 from tests.support.stream_cli import stream_cli
 
-pytestmark = pytest.mark.usefixtures("patience", "_nothing_is_left")
+pytestmark = pytest.mark.usefixtures("patience", "nothing_is_left")
 MANY = ReuseLimits(requests_max=10)
-
-
-@pytest.fixture
-async def _nothing_is_left(tmp_path: Path, sweeper: Sweeper) -> AsyncIterator[None]:  # noqa: ARG001 # comes before
-    before = Left.now(tmp_path)
-    yield
-    await wait_until(lambda: Left.now(tmp_path) == before, "nothing is left")
 
 
 def reusing(
