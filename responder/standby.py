@@ -9,10 +9,9 @@ import asyncio
 import contextlib
 import logging
 import math
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from responder.admission import Job
 from responder.child import ChildStartError
@@ -33,9 +32,7 @@ _START_MAX_S = 20.0
 _USUAL_BYTES = 200 * 1024 * 1024
 # So much is left to those that run: their tools, and sessions that grow.
 _MEMORY_KEPT_BYTES = 1024 * 1024 * 1024
-_CLEAR_MAX_S = 0.1
-# What is wanted of those that callers keep, beside what is wanted of each mold.
-_OF_CALLERS: Literal["callers"] = "callers"
+_CLEAR_AWAITED_MAX_S = 0.1
 
 
 @dataclass
@@ -86,7 +83,7 @@ class Standby:
         return sum(bool(process.owner) for process in self._waiting)
 
     def note_cold(self) -> None:
-        """Note that a CLI is started cold now, which takes a core for a second or so."""
+        """Note that a CLI is started cold now, which takes a core for a while."""
         self._cold_starts.note(asyncio.get_running_loop().time())
 
     async def find(self, job: Job, caller: str = "") -> StandbyProcess | None:
@@ -94,11 +91,13 @@ class Standby:
 
         That takes some milliseconds, and serves the next sooner than one that stands ready would.
         """
-        mold, owner = mold_of(job), self._owner(job, caller)
+        mold = mold_of(job)
+        owner = self._owner(job, mold, caller)
         if owner and not any(process.owner == owner and process.mold == mold for process in self._waiting):
             clearing = (process for process in self._clearing if process.owner == owner and process.mold == mold)
             if (process := next(clearing, None)) is not None:
-                await asyncio.wait({self._clearing.pop(process)}, timeout=_CLEAR_MAX_S)  # no other waits for the same
+                done = self._clearing.pop(process)  # no other request waits for the same
+                await asyncio.wait({done}, timeout=_CLEAR_AWAITED_MAX_S)
         return self.take(job, caller)
 
     def take(self, job: Job, caller: str = "") -> StandbyProcess | None:
@@ -114,7 +113,7 @@ class Standby:
         if mold is None:
             return None
         now = asyncio.get_running_loop().time()
-        owner = self._owner(job, caller)
+        owner = self._owner(job, mold, caller)
         state = self.freshness.state()
         fitting = [
             process
@@ -135,9 +134,8 @@ class Standby:
             process.owner = owner
         return process
 
-    def _owner(self, job: Job, caller: str) -> str:
+    def _owner(self, job: Job, mold: Mold | None, caller: str) -> str:
         """Say who keeps what serves a job; nobody where it is empty."""
-        mold = mold_of(job)
         is_kept = job.reuse and mold is not None and mold.is_for_many and self.limits.reuse.requests_max > 1
         return caller if is_kept else ""
 
@@ -172,8 +170,11 @@ class Standby:
         """End those that callers keep beyond their part; not at the next look, which a start can hold up."""
         owned = sorted((process for process in self._waiting if process.owner), key=lambda process: process.waits_since)
         for process in owned[: max(0, len(owned) - self._callers_max)]:
-            del self._waiting[process]
-            self._do(process.end())
+            self._let_go(process)
+
+    def _let_go(self, process: StandbyProcess) -> None:
+        del self._waiting[process]
+        self._do(process.end())
 
     def _do(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
@@ -218,8 +219,7 @@ class Standby:
         self._is_stopping = True
         await asyncio.wait({keeping})
         for process in list(self._waiting):
-            del self._waiting[process]
-            self._do(process.end())
+            self._let_go(process)
         while self._ending:
             await asyncio.wait(self._ending)
 
@@ -233,9 +233,7 @@ class Standby:
         left_bytes = self.memory_left() - _MEMORY_KEPT_BYTES
         more = left_bytes // self._usual_bytes if math.isfinite(left_bytes) else self.limits.count_max
         self._affordable = max(0, len(self._waiting) + int(more))
-        wanted: Counter[Mold | str] = Counter(self._wanted(now))
-        wanted[_OF_CALLERS] = self._callers_max
-        sizes = []
+        wanted, sizes = self._wanted(now), []
         for process, then in sorted(self._waiting.items(), key=lambda item: item[0].waits_since, reverse=True):
             size = process.memory_bytes()
             if process.is_ready and then == state:
@@ -244,12 +242,12 @@ class Standby:
             is_bad = self._is_bad(process, size, now)
             if is_bad and not process.owner:
                 self._pauses.begin(process.mold, now)
-            what = _OF_CALLERS if process.owner else process.mold
-            if not is_bad and self._is_good(process, then, state, now) and wanted[what] > 0:
-                wanted[what] -= 1
-            else:
-                del self._waiting[process]
-                self._do(process.end())
+            is_wanted = bool(process.owner) or wanted.get(process.mold, 0) > 0
+            if is_bad or not is_wanted or not self._is_good(process, then, state, now):
+                self._let_go(process)
+            elif not process.owner:
+                wanted[process.mold] -= 1
+        self._let_go_of_owned()
         if sum(sizes):
             self._usual_bytes = sum(sizes) // len(sizes)
         self._pauses.forget(now)

@@ -1,9 +1,27 @@
-"""Hosts that have run out of something."""
+"""Hosts that have run out of something, or have it not."""
 
 import contextlib
 import os
 import resource
+import tempfile
 from collections.abc import Iterator
+
+import pytest
+
+
+def _has_attributes() -> bool:
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            os.setxattr(folder, "user.word", b"x")
+        except OSError:
+            return False
+    return True
+
+
+needs_attributes = pytest.mark.skipif(
+    not _has_attributes(), reason="needs user attributes in /tmp: every disk has them, as CI's; tmpfs since Linux 6.6"
+)
+needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can make what is another user's; CI runs as root")
 
 
 @contextlib.contextmanager

@@ -1,10 +1,8 @@
 """What runs leave is removed, whatever it is, and nobody waits long for it."""
 
 import asyncio
-import contextlib
 import logging
 import os
-import resource
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -13,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from responder.removal import Removals, Tree
+from tests.responder.limits import needs_root, no_more_descriptors
 from tests.support.conditions import wait_until
 
 NOBODY = 65534
@@ -37,25 +36,6 @@ def own(tmp_path: Path) -> Iterator[Path]:
         os.seteuid(user)
 
 
-@contextlib.contextmanager
-def descriptors_left(count: int) -> Iterator[None]:
-    """Let this process open so many descriptors more."""
-    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    taken: list[int] = []
-    resource.setrlimit(resource.RLIMIT_NOFILE, (128, limits[1]))
-    try:
-        with contextlib.suppress(OSError):
-            while True:
-                taken.append(os.open("/dev/null", os.O_RDONLY))
-        for _ in range(count):
-            os.close(taken.pop())
-        yield
-    finally:
-        for descriptor in taken:
-            os.close(descriptor)
-        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-
-
 def make_deep(top: Path, depth: int = DEPTH) -> None:
     """Nest directories, with a file in each."""
     top.mkdir()
@@ -76,7 +56,7 @@ def removed(path: Path) -> dict[str, int]:
 def test_a_deep_tree(tmp_path: Path) -> None:
     """Thousands of nested directories go with a handful of descriptors."""
     make_deep(tmp_path / "run")
-    with descriptors_left(6):
+    with no_more_descriptors(6):
         assert removed(tmp_path / "run") == {}
     assert list(tmp_path.iterdir()) == []
 
@@ -136,12 +116,12 @@ def test_what_stays_is_counted_and_the_rest_goes(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / "run" / name).mkdir(parents=True)
         (tmp_path / "run" / f"file-{name}").touch()
-    with descriptors_left(2):
+    with no_more_descriptors(2):
         assert removed(tmp_path / "run") == {"EMFILE": 2}
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["a", "b"]
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can make another user's directory; CI runs as root")
+@needs_root
 def test_another_users_entries_stay(own: Path) -> None:
     """What belongs to another user in a tree of ours is left, and the removal ends."""
     (own / "run" / "a").mkdir(parents=True)
@@ -159,7 +139,7 @@ def test_another_users_entries_stay(own: Path) -> None:
 def test_the_log_names_no_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """What stays is one line with a count and the error's name: a file's name may hold what a prompt said."""
     (tmp_path / CANARY / CANARY).mkdir(parents=True)
-    with descriptors_left(2):
+    with no_more_descriptors(2):
         Removals().remove_now(str(tmp_path / CANARY))
     (line,) = caplog.messages
     assert line == "a working directory stays: 1 entries could not be removed (1 EMFILE)"

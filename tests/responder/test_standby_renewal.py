@@ -20,7 +20,7 @@ from responder.standby_process import Ground, StandbyProcess
 from responder.sweep import Sweeper
 from responder.working_directory import WorkingDirectories
 from tests.responder.ahead import JSON, STREAM, make_ground, started, turn
-from tests.responder.limits import no_more_descriptors
+from tests.responder.limits import needs_attributes, no_more_descriptors
 from tests.responder.shell import LEAVE_ALL, is_alive, pid_in
 from tests.responder.test_removal import make_deep
 from tests.support.conditions import wait_until
@@ -348,13 +348,11 @@ async def test_a_directory_that_cannot_be_emptied(tmp_path: Path, sweeper: Sweep
         assert await refuses(process)
 
 
+@needs_attributes
 async def test_a_directory_with_an_attribute(tmp_path: Path, sweeper: Sweeper) -> None:
     """What is written on the directory itself is something that a request has left."""
     async with used(make_ground(tmp_path, stream_cli(tmp_path), sweeper)) as process:
-        try:
-            os.setxattr(directory_of(process), "user.word", b"x")
-        except OSError:
-            pytest.skip("this file system has no attributes")
+        os.setxattr(directory_of(process), "user.word", b"x")
         assert await refuses(process)
 
 

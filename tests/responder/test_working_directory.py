@@ -18,7 +18,8 @@ from contract import ErrorCode, RequestError
 from responder.child import ChildStartError
 from responder.removal import Removals
 from responder.working_directory import WorkingDirectories
-from tests.responder.test_removal import descriptors_left, make_deep
+from tests.responder.limits import needs_attributes, needs_root, no_more_descriptors
+from tests.responder.test_removal import make_deep
 from tests.support.conditions import wait_until
 
 CANARY = "canary-5f1c9"
@@ -406,24 +407,20 @@ async def test_a_mode_is_not_as_new(roots: WorkingDirectories, mode: int) -> Non
         assert await emptied(roots, path)  # what it has of its parent
 
 
+@needs_root
 async def test_an_owner_is_not_as_new(roots: WorkingDirectories) -> None:
     """A directory that was given to somebody else is not as new."""
     async with roots.enter(None) as path:
-        try:
-            os.chown(path, 65534, -1)
-        except PermissionError:
-            pytest.skip("needs root")
+        os.chown(path, 65534, -1)
         assert not await emptied(roots, path)
         os.chown(path, os.geteuid(), -1)
 
 
+@needs_attributes
 async def test_an_attribute_is_not_as_new(roots: WorkingDirectories) -> None:
     """A directory on which something is written is not as new."""
     async with roots.enter(None) as path:
-        try:
-            os.setxattr(path, "user.word", b"x")
-        except OSError:
-            pytest.skip("this file system has no attributes")
+        os.setxattr(path, "user.word", b"x")
         assert not await emptied(roots, path)
 
 
@@ -466,7 +463,7 @@ async def test_without_scratch_the_run_does_not_start(tmp_path: Path) -> None:
 async def test_without_a_descriptor_the_run_does_not_start(tmp_path: Path) -> None:
     """A responder that cannot open a directory it has just made leaves none behind."""
     directories = WorkingDirectories([], tmp_path)
-    with descriptors_left(0), pytest.raises(ChildStartError, match="Too many open files"):
+    with no_more_descriptors(0), pytest.raises(ChildStartError, match="Too many open files"):
         async with directories.enter(None):
             pass
     assert names(tmp_path) == []
